@@ -1,0 +1,172 @@
+//! The one error type: what failed, where, and what to do next.
+//!
+//! Rules: the message says what was being done, in the words of the person running floe; `context` says where (file,
+//! offset, account, folder, UID); `hint` says what to do next. The [`Kind`] decides the exit code and the [`Status`]
+//! whether trying again can help. A bad item is never an `Err` of a whole run: it becomes an
+//! [`Exception`](crate::model::Exception) and the run goes on.
+
+use std::fmt;
+
+/// Result with floe's error.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What sort of thing went wrong; decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The command line or a setting makes no sense (exit code 64).
+    Usage,
+    /// The source could not be read or is not what it was said to be.
+    Source,
+    /// The archive's bytes are damaged or missing.
+    Damage,
+    /// Reading or writing the disk failed.
+    Storage,
+    /// Another process writes to the archive.
+    Locked,
+    /// A bug in floe: an invariant did not hold.
+    Internal,
+}
+
+/// Can trying again help?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// The same call will fail again.
+    Permanent,
+    /// The same call may succeed later.
+    Transient,
+}
+
+/// What failed, where, why, and what to do next.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    status: Status,
+    message: String,
+    context: Vec<(&'static str, String)>,
+    hint: Option<String>,
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// A permanent error of `kind`.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Error(Box::new(Inner {
+            kind,
+            status: Status::Permanent,
+            message: message.into(),
+            context: Vec::new(),
+            hint: None,
+            cause: None,
+        }))
+    }
+
+    /// Something about the source.
+    pub fn source(message: impl Into<String>) -> Self {
+        Self::new(Kind::Source, message)
+    }
+
+    /// Something about the archive's bytes.
+    pub fn damage(message: impl Into<String>) -> Self {
+        Self::new(Kind::Damage, message)
+    }
+
+    /// Something about the command line.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    /// A failed read or write of `path`.
+    pub fn io(kind: Kind, what: &str, path: &std::path::Path, cause: std::io::Error) -> Self {
+        let hint = match cause.kind() {
+            std::io::ErrorKind::StorageFull => Some("free some space on that disk, then run the same command again"),
+            std::io::ErrorKind::PermissionDenied => Some("run as a user who may read and write there"),
+            _ => None,
+        };
+        let mut error = Self::new(kind, what).with("path", path.display()).because(cause);
+        if let Some(hint) = hint {
+            error = error.hint(hint);
+        }
+        error
+    }
+
+    /// Adds where it happened.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {
+        self.0.context.push((name, value.to_string()));
+        self
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the underlying error.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.0.cause = Some(cause.into());
+        self
+    }
+
+    /// Sets whether trying again can help.
+    #[must_use]
+    pub fn status(mut self, status: Status) -> Self {
+        self.0.status = status;
+        self
+    }
+
+    /// The sort of error.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// Whether trying again can help.
+    pub fn is_transient(&self) -> bool {
+        self.0.status == Status::Transient
+    }
+
+    /// What to do next, where there is something.
+    pub fn next_step(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// True if a full disk is the reason.
+    pub fn is_disk_full(&self) -> bool {
+        self.0
+            .cause
+            .as_deref()
+            .and_then(|c| c.downcast_ref::<std::io::Error>())
+            .is_some_and(|e| e.kind() == std::io::ErrorKind::StorageFull)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        if let Some(cause) = &self.0.cause {
+            write!(f, ": {cause}")?;
+        }
+        for (i, (name, value)) in self.0.context.iter().enumerate() {
+            write!(f, "{}{name} {}", if i == 0 { " (" } else { ", " }, crate::model::printable(value))?;
+        }
+        if !self.0.context.is_empty() {
+            f.write_str(")")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.0.kind)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.cause.as_deref().map(|c| c as _)
+    }
+}

@@ -1,0 +1,24 @@
+//! floe carries a company's mail, calendars, contacts and files to an IceWarp server with no network between.
+//!
+//! The modules stand in the order of the data's way:
+//!
+//! ```text
+//! source --> snapshot --> archive --> export
+//! (read)     (decide)     (store)     (take out)
+//! ```
+//!
+//! [`model`] holds the words that all of them share and [`error`] the one error type. [`source`] knows formats and nothing
+//! of archives, [`archive`] knows objects and packs and nothing of formats; they meet in [`snapshot`] only.
+
+pub mod archive;
+pub mod cli;
+pub mod error;
+pub mod export;
+pub mod mime;
+pub mod model;
+pub mod monitor;
+pub mod snapshot;
+pub mod source;
+pub mod store;
+
+pub use error::{Error, Kind, Result};

@@ -1,0 +1,13 @@
+//! The words of floe as types: digest, item, placement, collection, ledger. No I/O, and nothing else of floe.
+
+mod collection;
+mod digest;
+mod ledger;
+mod placement;
+mod text;
+
+pub use collection::{CollectionHead, CollectionKind, CollectionPath};
+pub use digest::{Digest, Hasher};
+pub use ledger::{Exception, Ledger, Outcome};
+pub use placement::{DateRule, Flag, Form, InternalDate, Place, Placement};
+pub use text::{printable, safe_file_name};

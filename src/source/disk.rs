@@ -1,0 +1,64 @@
+//! Reading files of a source safely: no FIFOs, no links out of the source, and a stamp to notice change.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use base64::Engine as _;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result};
+use crate::model::Place;
+
+/// What identifies a file's content without reading it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FileStamp {
+    /// Bytes.
+    pub size: u64,
+    /// Modification time, nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// Inode number.
+    pub inode: u64,
+}
+
+impl FileStamp {
+    /// From a file's metadata.
+    pub fn of(metadata: &Metadata) -> Self {
+        FileStamp {
+            size: metadata.len(),
+            mtime_ns: metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()),
+            inode: metadata.ino(),
+        }
+    }
+
+    /// Modification time in whole seconds since 1970.
+    pub fn mtime_s(&self) -> i64 {
+        self.mtime_ns.div_euclid(1_000_000_000)
+    }
+}
+
+/// Opens a regular file for reading; a link, a FIFO, a device or a folder is an error, and never blocks.
+///
+/// # Errors
+/// `Kind::Source` when it is not a regular file or cannot be opened.
+pub fn open_regular(path: &Path) -> Result<(File, FileStamp)> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+        .map_err(|e| Error::io(Kind::Source, "cannot open the file", path, e))?;
+    let metadata = file.metadata().map_err(|e| Error::io(Kind::Source, "cannot read the file's state", path, e))?;
+    if !metadata.is_file() {
+        return Err(Error::source("not a regular file").with("path", path.display()));
+    }
+    Ok((file, FileStamp::of(&metadata)))
+}
+
+/// The place of a whole file under `root`, lossless also when its name is not UTF-8.
+pub fn place_of(root: &Path, path: &Path) -> Place {
+    let relative = path.strip_prefix(root).unwrap_or(path);
+    let bytes = relative.as_os_str().as_bytes();
+    let path_bytes = std::str::from_utf8(bytes).is_err().then(|| base64::engine::general_purpose::STANDARD.encode(bytes));
+    Place { path: String::from_utf8_lossy(bytes).into_owned(), path_bytes, ..Place::default() }
+}
