@@ -1,0 +1,293 @@
+//! A store in a local folder. Commits go through the folder `pending` (docs/format.md section 9).
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::{Store, StoredFile, Upload};
+use crate::error::{Error, Kind, Result};
+
+const PENDING: &str = "pending";
+const PENDING_TMP: &str = "pending.tmp";
+/// Files being written lie here until they get their name; the folder is part of the cache.
+const UPLOADS: &str = "index/tmp";
+
+/// An archive's folder.
+pub struct LocalStore {
+    root: PathBuf,
+}
+
+/// Held by the one process that writes; given back when dropped or when the process ends in any way.
+pub struct WriterLock {
+    _file: File,
+}
+
+fn storage(what: &str, path: &Path, cause: io::Error) -> Error {
+    Error::io(Kind::Storage, what, path, cause)
+}
+
+fn sync_folder(path: &Path) -> Result<()> {
+    File::open(path).and_then(|f| f.sync_all()).map_err(|e| storage("cannot make the folder durable", path, e))
+}
+
+impl LocalStore {
+    /// The store in the folder `root`, which need not be there yet.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        LocalStore { root: root.into() }
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Becomes the one writer: makes the folder where it is missing, finishes an interrupted commit and clears away files that a
+    /// killed writer left half written.
+    ///
+    /// # Errors
+    /// `Kind::Locked` when another process writes, `Kind::Storage` when the folder cannot be made or written.
+    pub fn lock(&self) -> Result<WriterLock> {
+        let index = self.root.join("index");
+        fs::create_dir_all(&index).map_err(|e| storage("cannot make the archive's folder", &index, e))?;
+        let path = index.join("lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|e| storage("cannot open the archive's lock file", &path, e))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(Error::new(Kind::Locked, "another floe is writing to this archive")
+                    .with("archive", self.root.display())
+                    .hint("wait until it has finished, then run the same command again"));
+            }
+            Err(fs::TryLockError::Error(e)) => return Err(storage("cannot lock the archive", &path, e)),
+        }
+        for leftover in [UPLOADS, PENDING_TMP] {
+            let path = self.root.join(leftover);
+            match fs::remove_dir_all(&path) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(storage("cannot clear away an interrupted run's files", &path, e)),
+            }
+        }
+        let uploads = self.root.join(UPLOADS);
+        fs::create_dir_all(&uploads).map_err(|e| storage("cannot make the folder", &uploads, e))?;
+        self.finish_commit()?;
+        Ok(WriterLock { _file: file })
+    }
+
+    /// The file to read for `name`: the one of an unfinished commit goes before the one in its place.
+    fn path_of(&self, name: &str) -> PathBuf {
+        let pending = self.root.join(PENDING).join(name);
+        if pending.is_file() { pending } else { self.root.join(name) }
+    }
+
+    fn list_one(&self, folder: &Path, prefix: &str, files: &mut Vec<StoredFile>) -> Result<()> {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(storage("cannot list the folder", folder, e)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|e| storage("cannot list the folder", folder, e))?;
+            let metadata = entry.metadata().map_err(|e| storage("cannot read the file's state", &entry.path(), e))?;
+            if metadata.is_file() {
+                let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+                if !files.iter().any(|f| f.name == name) {
+                    files.push(StoredFile { name, size: metadata.len() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the files of `pending` to their places. Can be repeated at any point.
+    fn finish_commit(&self) -> Result<()> {
+        let pending = self.root.join(PENDING);
+        if !pending.is_dir() {
+            return Ok(());
+        }
+        for entry in walkdir::WalkDir::new(&pending).sort_by_file_name() {
+            let entry = entry.map_err(|e| storage("cannot read the unfinished commit", &pending, e.into()))?;
+            if !entry.file_type().is_file() {
+                continue;
+            }
+            let name = entry.path().strip_prefix(&pending).unwrap_or(entry.path());
+            let place = self.root.join(name);
+            let folder = place.parent().unwrap_or(&self.root);
+            fs::create_dir_all(folder).map_err(|e| storage("cannot make the folder", folder, e))?;
+            fs::rename(entry.path(), &place).map_err(|e| storage("cannot move the file to its place", &place, e))?;
+            sync_folder(folder)?;
+        }
+        fs::remove_dir_all(&pending).map_err(|e| storage("cannot remove the finished commit's folder", &pending, e))?;
+        sync_folder(&self.root)
+    }
+}
+
+impl Store for LocalStore {
+    fn list(&self, folder: &str) -> Result<Vec<StoredFile>> {
+        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let mut files = Vec::new();
+        let pending = self.root.join(PENDING);
+        if pending.is_dir() {
+            self.list_one(&pending.join(folder), &prefix, &mut files)?;
+        }
+        self.list_one(&self.root.join(folder), &prefix, &mut files)?;
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(files)
+    }
+
+    fn read(&self, name: &str, max_bytes: u64) -> Result<Option<Vec<u8>>> {
+        let path = self.path_of(name);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+            Err(e) => return Err(storage("cannot open the file", &path, e)),
+        };
+        let mut bytes = Vec::new();
+        file.take(max_bytes.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(|e| storage("cannot read the file", &path, e))?;
+        if bytes.len() as u64 > max_bytes {
+            return Err(Error::damage(format!("the file is larger than the {max_bytes} bytes that it may have"))
+                .with("file", path.display()));
+        }
+        Ok(Some(bytes))
+    }
+
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let path = self.root.join(name);
+        let file = File::open(&path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Error::damage("a file of the archive is missing").with("file", path.display()),
+            _ => storage("cannot open the file", &path, e),
+        })?;
+        file.read_exact_at(buffer, offset).map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                Error::damage("a file of the archive is cut short").with("file", path.display()).with("offset", offset)
+            }
+            _ => storage("cannot read the file", &path, e).with("offset", offset),
+        })
+    }
+
+    fn upload(&self) -> Result<Box<dyn Upload>> {
+        let folder = self.root.join(UPLOADS);
+        let file = NamedTempFile::with_prefix_in("upload-", &folder)
+            .map_err(|e| storage("cannot begin a file of the archive", &folder, e))?;
+        Ok(Box::new(LocalUpload { file, root: self.root.clone() }))
+    }
+
+    fn put_cache(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.root.join(name);
+        let folder = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(|e| storage("cannot make the folder", folder, e))?;
+        let mut file = NamedTempFile::with_prefix_in(".new-", folder).map_err(|e| storage("cannot write the file", &path, e))?;
+        file.write_all(bytes).map_err(|e| storage("cannot write the file", &path, e))?;
+        file.persist(&path).map_err(|e| storage("cannot put the file in its place", &path, e.error))?;
+        Ok(())
+    }
+
+    fn remove_cache(&self, name: &str) -> Result<()> {
+        let path = self.root.join(name);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(storage("cannot remove the file", &path, e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn commit(&self, files: &[(String, Vec<u8>)]) -> Result<()> {
+        let staging = self.root.join(PENDING_TMP);
+        let failed = |path: &Path, e| storage("cannot write the commit", path, e);
+        for (name, bytes) in files {
+            let path = staging.join(name);
+            let folder = path.parent().unwrap_or(&staging);
+            fs::create_dir_all(folder).map_err(|e| failed(folder, e))?;
+            let mut file = File::create(&path).map_err(|e| failed(&path, e))?;
+            file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|e| failed(&path, e))?;
+            sync_folder(folder)?;
+        }
+        sync_folder(&staging)?;
+        fs::rename(&staging, self.root.join(PENDING)).map_err(|e| failed(&staging, e))?;
+        sync_folder(&self.root)?;
+        self.finish_commit()
+    }
+}
+
+struct LocalUpload {
+    file: NamedTempFile,
+    root: PathBuf,
+}
+
+impl Write for LocalUpload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Upload for LocalUpload {
+    fn finish(self: Box<Self>, name: &str) -> Result<()> {
+        let path = self.root.join(name);
+        let folder = path.parent().unwrap_or(&self.root).to_owned();
+        self.file.as_file().sync_all().map_err(|e| storage("cannot make the file durable", &path, e))?;
+        fs::create_dir_all(&folder).map_err(|e| storage("cannot make the folder", &folder, e))?;
+        self.file.persist(&path).map_err(|e| storage("cannot put the file in its place", &path, e.error))?;
+        sync_folder(&folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, LocalStore) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::new(folder.path().join("a.floe"));
+        (folder, store)
+    }
+
+    #[test]
+    fn one_writer_at_a_time() {
+        let (_folder, store) = store();
+        let lock = store.lock().unwrap();
+        assert_eq!(store.lock().err().map(|e| e.kind()), Some(Kind::Locked));
+        drop(lock);
+        store.lock().unwrap();
+    }
+
+    #[test]
+    fn a_commit_cut_after_its_rename_is_read_at_once_and_finished_by_the_next_writer() {
+        let (_folder, store) = store();
+        let _lock = store.lock().unwrap();
+        store.commit(&[("bag-info.txt".into(), b"old".to_vec())]).unwrap();
+        fs::create_dir_all(store.root().join("pending/data/snapshots")).unwrap();
+        fs::write(store.root().join("pending/bag-info.txt"), "new").unwrap();
+        fs::write(store.root().join("pending/data/snapshots/x.json"), "{}").unwrap();
+        assert_eq!(store.read("bag-info.txt", 100).unwrap().unwrap(), b"new");
+        assert_eq!(store.list("data/snapshots").unwrap()[0].name, "data/snapshots/x.json");
+        store.finish_commit().unwrap();
+        assert_eq!(fs::read(store.root().join("bag-info.txt")).unwrap(), b"new");
+        assert!(!store.root().join("pending").exists());
+        assert_eq!(store.list("data/snapshots").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn an_upload_appears_only_when_finished() {
+        let (_folder, store) = store();
+        let _lock = store.lock().unwrap();
+        let mut upload = store.upload().unwrap();
+        upload.write_all(b"pack").unwrap();
+        assert!(store.list("data/packs").unwrap().is_empty());
+        upload.finish("data/packs/p").unwrap();
+        assert_eq!(store.list("data/packs").unwrap(), [StoredFile { name: "data/packs/p".into(), size: 4 }]);
+        assert!(fs::read_dir(store.root().join(UPLOADS)).unwrap().next().is_none());
+    }
+}
