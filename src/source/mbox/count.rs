@@ -27,10 +27,20 @@ const HEADER_BYTES: u64 = 256 << 10;
 pub(super) fn count(file: &File, size: u64) -> io::Result<u64> {
     let bytes = Bytes { file, size };
     let Some(first) = bytes.first_visible()? else { return Ok(0) };
-    if bytes.delimiter_at(first)?.is_some() {
-        return bytes.count_delimited(first);
+    // Blank space may stand before the first line, but not in it.
+    let at_line_start =
+        bytes.get(first.saturating_sub(1), u64::from(first > 0))?.last().is_none_or(|b| matches!(b, b'\n' | 0xbf));
+    let first = at_line_start.then_some(first);
+    if let Some(first) = first
+        && let Some(length) = bytes.delimiter_at(first)?
+    {
+        return bytes.count_delimited(first + length);
     }
     let mut tally = Tally { bytes: &bytes, first, count: 0, before: true, text_until: 0 };
+    // After a byte order mark no scan sees a line start.
+    if let Some(first) = first {
+        tally.look_at(first)?;
+    }
     if size <= SMALL_BYTES {
         for at in candidates_of_crate(&bytes)? {
             tally.look_at(at)?;
@@ -112,15 +122,15 @@ impl Bytes<'_> {
         Ok(match view.strip_prefix(b"\x01\x01\x01\x01") {
             Some([b'\n', ..]) => Some(5),
             Some(b"\r\n") => Some(6),
-            Some([]) => Some(4),
+            Some([]) if at < self.size => Some(4),
             _ => None,
         })
     }
 
     /// Counts the stretches between delimiter lines that hold anything.
-    fn count_delimited(&self, first: u64) -> io::Result<u64> {
+    fn count_delimited(&self, start: u64) -> io::Result<u64> {
         let mut count = 0;
-        let mut since = first;
+        let mut since = start;
         let tell = |from: u64, to: u64| -> io::Result<u64> {
             let length = to.saturating_sub(from);
             let seen = self.get(from, length.min(HEADER_BYTES))?;
@@ -198,7 +208,7 @@ impl Bytes<'_> {
 /// Goes from candidate to candidate.
 struct Tally<'a> {
     bytes: &'a Bytes<'a>,
-    first: u64,
+    first: Option<u64>,
     count: u64,
     before: bool,
     /// Everything before this belongs to a message whose length is known.
@@ -207,11 +217,14 @@ struct Tally<'a> {
 
 impl Tally<'_> {
     fn look_at(&mut self, at: u64) -> io::Result<()> {
-        let known = at == self.text_until && self.text_until > 0;
-        if at < self.text_until || at < self.first {
+        if self.count > 0 && Some(at) == self.first {
             return Ok(());
         }
-        let leads = at == self.first;
+        let known = at == self.text_until && self.text_until > 0;
+        if at < self.text_until {
+            return Ok(());
+        }
+        let leads = Some(at) == self.first;
         if !(leads || known || self.bytes.empty_line_before(at)?) || !self.bytes.is_separator(at, leads)? {
             return Ok(());
         }

@@ -58,7 +58,7 @@ impl MboxFile<'_> {
                 }
             };
             // A message whose length does not hold yet may hold once the file has grown: then it must be read again.
-            clean = piece.length_holds || state::content_length(&piece.bytes).is_none();
+            clean = piece.length_holds || state::content_length(&piece.bytes).is_none_or(|(_, length)| length.is_none());
             self.hand_over(piece, &mut never_quotes, sink)?;
         }
         let Some(hash) = splitter.finish() else { return Ok(()) };

@@ -60,6 +60,8 @@ pub(super) struct Piece {
     pub bytes: Vec<u8>,
     /// All bytes are here.
     pub whole: bool,
+    /// There is nothing to see in it; known of MMDF only.
+    pub blank: bool,
     /// Its `Content-Length` ends where it ends.
     pub length_holds: bool,
     /// Lines in it that start with `From ` unquoted.
@@ -82,6 +84,7 @@ struct Current {
     taken: u64,
     bytes: Vec<u8>,
     whole: bool,
+    blank: bool,
     length: Length,
     bare_count: u32,
     unparted_count: u32,
@@ -98,6 +101,7 @@ impl Current {
             taken: start,
             bytes: Vec::new(),
             whole: true,
+            blank: true,
             length,
             bare_count: 0,
             unparted_count: 0,
@@ -108,6 +112,9 @@ impl Current {
     fn take(&mut self, window: &Window<impl ReadAt>, to: u64, limits: &Limits) {
         let more = window.slice(self.taken, to);
         self.taken = self.taken.max(to);
+        if self.blank && matches!(self.opening, Opening::Mmdf(None)) {
+            self.blank = more.iter().all(u8::is_ascii_whitespace);
+        }
         if self.whole && self.bytes.len().saturating_add(more.len()) > limits.keep_bytes {
             self.whole = false;
             self.bytes.truncate(limits.head_bytes);
@@ -120,13 +127,14 @@ impl Current {
     fn into_piece(mut self, content_end: u64) -> Piece {
         let content = self.start..content_end.max(self.start);
         let length = usize::try_from(content.end - content.start).unwrap_or(usize::MAX);
-        self.bytes.truncate(length);
+        self.bytes.truncate(if self.opening == Opening::Nothing { 0 } else { length });
         Piece {
             opening: self.opening,
             separator: self.separator,
             content,
             bytes: self.bytes,
             whole: self.whole,
+            blank: self.blank,
             length_holds: matches!(self.length, Length::Holds { .. }),
             bare_count: self.bare_count,
             unparted_count: self.unparted_count,
@@ -185,8 +193,7 @@ impl<S: ReadAt> Splitter<S> {
         loop {
             let Some(piece) = self.next_stretch()? else { return Ok(None) };
             // What lies between a closing and an opening MMDF delimiter is no message.
-            let blank = piece.content.is_empty() || piece.whole && piece.bytes.iter().all(u8::is_ascii_whitespace);
-            let gap = blank && piece.opening == Opening::Mmdf(None);
+            let gap = piece.blank && piece.opening == Opening::Mmdf(None);
             if !gap {
                 return Ok(Some(piece));
             }
@@ -354,12 +361,23 @@ impl<S: ReadAt> Splitter<S> {
         Ok(Some(current.into_piece(content_end)))
     }
 
-    /// Finds out whether the current message's `Content-Length` can be trusted; bytes up to `upto` are in the window.
+    /// Finds out whether the current message's `Content-Length` can be trusted, if it ends at `upto` or later.
     fn settle_length(&mut self, upto: u64) -> io::Result<()> {
         let Some(current) = &mut self.current else { return Ok(()) };
-        current.take(&self.window, upto, &self.limits);
         current.length = Length::Untrusted;
-        let Some((header_bytes, length)) = state::content_length(&current.bytes) else { return Ok(()) };
+        let seen = if current.start >= self.window.base() {
+            self.window.slice(current.start, current.start.saturating_add(self.limits.head_bytes as u64))
+        } else {
+            current.bytes.as_slice()
+        };
+        let mut header = state::content_length(seen);
+        if header.is_none() && seen.len() < self.limits.head_bytes {
+            // The header goes on where the window does not reach yet.
+            let mut head = vec![0; self.limits.head_bytes];
+            let n = self.window.peek(&mut head, current.start)?;
+            header = state::content_length(head.get(..n).unwrap_or_default());
+        }
+        let Some((header_bytes, Some(length))) = header else { return Ok(()) };
         let Some(content_end) = current.start.checked_add(header_bytes).and_then(|at| at.checked_add(length)) else {
             return Ok(());
         };

@@ -95,9 +95,9 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// Where the body begins and the `Content-Length`, if the header has one and ends within `head`. The last one counts: the
-/// program that wrote the file adds its own at the end.
-pub(super) fn content_length(head: &[u8]) -> Option<(u64, u64)> {
+/// Where the body begins and what `Content-Length` says; None if the header does not end within `head`. The last one
+/// counts: the program that wrote the file adds its own at the end.
+pub(super) fn content_length(head: &[u8]) -> Option<(u64, Option<u64>)> {
     let mut fields = Fields::new(head);
     let mut length = None;
     for field in fields.by_ref() {
@@ -105,8 +105,7 @@ pub(super) fn content_length(head: &[u8]) -> Option<(u64, u64)> {
             length = number(field.value);
         }
     }
-    fields.ended.then_some(())?;
-    Some((fields.at as u64, length?))
+    fields.ended.then_some((fields.at as u64, length))
 }
 
 fn number(value: &[u8]) -> Option<u64> {
@@ -263,10 +262,10 @@ mod tests {
 
     #[test]
     fn content_length_needs_a_complete_header() {
-        assert_eq!(content_length(b"A: b\nContent-Length: 12\n\nxyz"), Some((25, 12)));
-        assert_eq!(content_length(b"A: b\r\ncontent-length:  7 \r\n\r\n"), Some((29, 7)));
+        assert_eq!(content_length(b"A: b\nContent-Length: 12\n\nxyz"), Some((25, Some(12))));
+        assert_eq!(content_length(b"A: b\r\ncontent-length:  7 \r\n\r\n"), Some((29, Some(7))));
         assert_eq!(content_length(b"A: b\nContent-Length: 12\n"), None);
-        assert_eq!(content_length(b"A: b\nContent-Length: 99999999999999999999\n\n"), None);
-        assert_eq!(content_length(b"\nContent-Length: 12\n\n"), None);
+        assert_eq!(content_length(b"Content-Length: 99999999999999999999\n\n"), Some((38, None)));
+        assert_eq!(content_length(b"\nContent-Length: 12\n\n"), Some((1, None)));
     }
 }

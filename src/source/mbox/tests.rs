@@ -84,7 +84,7 @@ fn read_as(text: impl AsRef<[u8]>, format: Format) -> Kept {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     io::Write::write_all(&mut file, text.as_ref()).unwrap();
     let (_, kept, count) = read_store(file.path(), format, None).pop().unwrap();
-    assert_eq!(kept.total(), count, "the second count differs");
+    assert_eq!(kept.total(), count, "the second count differs: {:?}", String::from_utf8_lossy(text.as_ref()));
     kept
 }
 
@@ -359,6 +359,8 @@ fn shapes(file: &[u8], window_bytes: usize, keep_bytes: usize) -> Vec<Shape> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn every_byte_is_in_a_message_a_separator_or_an_exception(file in fragments()) {
         let shapes = shapes(&file, 1 << 20, 1 << 20);
