@@ -27,12 +27,14 @@ pub(super) fn coding_of<E>(
         let plain = piece.bare_count > 0 || quoted && never_quotes()?;
         return Ok((if plain { Coding::Plain } else { Coding::FromQuoted }, None));
     }
-    Ok(match (piece.bare_count, piece.unparted_count) {
-        (0, _) => (Coding::FromQuoted, None),
-        // Taking quotes off could not be reversed: nobody could tell which lines had one.
-        (_, 0) => (Coding::Plain, Some("unquoted From line in the body")),
-        _ => (Coding::Plain, Some("From_ line in the body with no empty line before it: perhaps two messages")),
-    })
+    // Taking quotes off could not be reversed: nobody could tell which lines had one.
+    let coding = if piece.bare_count > 0 { Coding::Plain } else { Coding::FromQuoted };
+    let note = match (piece.unparted_count, piece.bare_count) {
+        (0, 0) => None,
+        (0, _) => Some("unquoted From line in the body"),
+        _ => Some("From_ line with no empty line before it: perhaps two messages"),
+    };
+    Ok((coding, note))
 }
 
 /// Is there a line of `>`s and `From `?

@@ -64,9 +64,9 @@ pub(super) struct Piece {
     pub blank: bool,
     /// Its `Content-Length` ends where it ends.
     pub length_holds: bool,
-    /// Lines in it that start with `From ` unquoted.
+    /// Lines in its body that start with `From ` unquoted.
     pub bare_count: u32,
-    /// Those of them that are From_ lines in all but the empty line before them.
+    /// From_ lines in it that lack only the empty line before them.
     pub unparted_count: u32,
 }
 
@@ -86,6 +86,8 @@ struct Current {
     whole: bool,
     blank: bool,
     length: Length,
+    /// Where the body begins, as soon as that matters.
+    body: Option<u64>,
     bare_count: u32,
     unparted_count: u32,
 }
@@ -103,6 +105,7 @@ impl Current {
             whole: true,
             blank: true,
             length,
+            body: None,
             bare_count: 0,
             unparted_count: 0,
         }
@@ -297,7 +300,7 @@ impl<S: ReadAt> Splitter<S> {
         let line = newline.saturating_add(1);
         let view = self.window.slice(line, line.saturating_add(self.limits.look_bytes as u64));
         let parsed = read_from(view, self.window.at_end(), false);
-        if parsed.is_some() && self.current.as_ref().is_some_and(|c| c.length == Length::Unsettled) {
+        if self.current.as_ref().is_some_and(|c| c.length == Length::Unsettled) {
             self.settle_length(line)?;
         }
         let Some(current) = &mut self.current else { return Ok(None) };
@@ -313,8 +316,10 @@ impl<S: ReadAt> Splitter<S> {
             (_, Some(_)) => empty_line.filter(|end| *end >= current.start),
         };
         let (Some(content_end), Some((from, line_bytes))) = (content_end, &parsed) else {
-            current.bare_count = current.bare_count.saturating_add(1);
-            if parsed.is_some() {
+            if current.body.is_none_or(|body| line >= body) {
+                current.bare_count = current.bare_count.saturating_add(1);
+            }
+            if parsed.is_some() && current.length == Length::Untrusted {
                 current.unparted_count = current.unparted_count.saturating_add(1);
             }
             return Ok(None);
@@ -377,7 +382,9 @@ impl<S: ReadAt> Splitter<S> {
             let n = self.window.peek(&mut head, current.start)?;
             header = state::content_length(head.get(..n).unwrap_or_default());
         }
-        let Some((header_bytes, Some(length))) = header else { return Ok(()) };
+        let Some((header_bytes, length)) = header else { return Ok(()) };
+        current.body = current.start.checked_add(header_bytes);
+        let Some(length) = length else { return Ok(()) };
         let Some(content_end) = current.start.checked_add(header_bytes).and_then(|at| at.checked_add(length)) else {
             return Ok(());
         };
