@@ -3,21 +3,18 @@
 //! The modules stand in the order of the data's way:
 //!
 //! ```text
-//! source --> snapshot --> archive --> export
-//! (read)     (decide)     (store)     (take out)
+//! source --> archive --> store
+//! (read)     (pack)      (keep)
 //! ```
 //!
 //! [`model`] holds the words that all of them share and [`error`] the one error type. [`source`] knows formats and nothing
-//! of archives, [`archive`] knows objects and packs and nothing of formats; they meet in [`snapshot`] only.
+//! of archives, [`archive`] knows objects and packs and nothing of formats; they are to meet in one module, `snapshot`, which is
+//! not built yet.
 
 pub mod archive;
-pub mod cli;
 pub mod error;
-pub mod export;
-pub mod mime;
 pub mod model;
 pub mod monitor;
-pub mod snapshot;
 pub mod source;
 pub mod store;
 

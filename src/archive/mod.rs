@@ -1,9 +1,10 @@
-//! The archive: objects, recipes, frames, packs, index, listings, roots, bag. Knows nothing of source formats.
+//! The archive: objects, recipes, frames, packs, listings, roots. Knows nothing of source formats.
 //!
-//! The only place that uses `tar` and `zstd`. docs/format.md is the specification that this code follows.
+//! The only place that uses `tar` and `zstd` for the archive's own files. docs/format.md is the specification that this code
+//! follows.
 
-mod reader;
+pub mod pack;
+pub mod recipe;
 mod root;
 
-pub use reader::Archive;
 pub use root::{AccountEntry, CollectionEntry, Options, Original, Root, Snapshot, SourceNote, Tool};

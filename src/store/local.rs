@@ -151,9 +151,7 @@ impl Store for LocalStore {
             Err(e) => return Err(storage("cannot open the file", &path, e)),
         };
         let mut bytes = Vec::new();
-        file.take(max_bytes.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|e| storage("cannot read the file", &path, e))?;
+        file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| storage("cannot read the file", &path, e))?;
         if bytes.len() as u64 > max_bytes {
             return Err(Error::damage(format!("the file is larger than the {max_bytes} bytes that it may have"))
                 .with("file", path.display()));

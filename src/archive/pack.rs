@@ -1,0 +1,342 @@
+//! Packs and frames: tar entries in independent zstd frames with a seek table (docs/format.md section 3).
+//!
+//! A frame is about 4 MiB of whole tar entries of one sort and can be read by itself. Everything here treats the bytes of a
+//! pack as hostile: sizes are checked before anything is allocated.
+
+use std::io::Write;
+
+use crate::error::{Error, Kind, Result};
+use crate::model::{Digest, Hasher};
+use crate::store::{Store, Upload};
+
+/// Entries of one sort share frames and a compression level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sort {
+    /// Recipes and small messages: mostly headers.
+    Head,
+    /// Text bodies.
+    Text,
+    /// Other bytes that may compress.
+    Binary,
+    /// Bytes that do not compress.
+    Packed,
+    /// Listings.
+    Listing,
+}
+
+/// All sorts.
+pub const SORTS: [Sort; 5] = [Sort::Head, Sort::Text, Sort::Binary, Sort::Packed, Sort::Listing];
+
+/// How an object is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectForm {
+    /// As it is.
+    Blob,
+    /// As a recipe.
+    Recipe,
+    /// As it is; it is a listing.
+    Listing,
+}
+
+impl ObjectForm {
+    fn folder(self) -> &'static str {
+        match self {
+            ObjectForm::Blob => "blob",
+            ObjectForm::Recipe => "recipe",
+            ObjectForm::Listing => "listing",
+        }
+    }
+
+    /// The number that stands for it in an index.
+    pub fn code(self) -> u8 {
+        match self {
+            ObjectForm::Blob => 0,
+            ObjectForm::Recipe => 1,
+            ObjectForm::Listing => 2,
+        }
+    }
+
+    /// From the number in an index.
+    pub fn from_code(code: u8) -> Option<Self> {
+        [ObjectForm::Blob, ObjectForm::Recipe, ObjectForm::Listing].get(usize::from(code)).copied()
+    }
+}
+
+/// Bytes of entries after which a frame is closed.
+pub const FRAME_BYTES: usize = 4 << 20;
+/// Most bytes that a frame may hold decompressed.
+pub const FRAME_MAX_BYTES: usize = 16 << 20;
+/// Bytes after which a pack is closed.
+pub const PACK_BYTES: u64 = 256 << 20;
+const BLOCK: usize = 512;
+const TRAILER: &str = "pack.json";
+const SEEK_MAGIC: u32 = 0x184D_2A5E;
+const SEEK_FOOTER: u32 = 0x8F92_EAB1;
+
+/// Appends one tar entry and returns where its data begins.
+pub fn put_entry(frame: &mut Vec<u8>, form: ObjectForm, digest: &Digest, data: &[u8]) -> usize {
+    put_named(frame, &format!("{}/{digest}", form.folder()), data)
+}
+
+// Written by hand because tar::Builder copies whatever a reader yields and never compares it with the header; here the header's
+// size is the slice's own length.
+fn put_named(frame: &mut Vec<u8>, name: &str, data: &[u8]) -> usize {
+    let mut header = tar::Header::new_ustar();
+    if let Some(field) = header.as_mut_bytes().get_mut(..name.len()) {
+        field.copy_from_slice(name.as_bytes());
+    }
+    header.set_size(data.len() as u64);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_cksum();
+    frame.extend_from_slice(header.as_bytes());
+    let start = frame.len();
+    frame.extend_from_slice(data);
+    frame.resize(frame.len().next_multiple_of(BLOCK), 0);
+    start
+}
+
+/// One entry in a decompressed frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntrySpan {
+    /// The object's name.
+    pub digest: Digest,
+    /// How it is stored.
+    pub form: ObjectForm,
+    /// First byte of its data in the frame.
+    pub start: usize,
+    /// Bytes of its data.
+    pub len: usize,
+}
+
+/// The entries of a decompressed frame.
+///
+/// # Errors
+/// `Kind::Damage` where the bytes are not whole tar entries of the kinds that a pack holds.
+pub fn entries(frame: &[u8]) -> Result<Vec<EntrySpan>> {
+    let mut spans = Vec::new();
+    let mut archive = tar::Archive::new(frame);
+    let bad = |e: std::io::Error| Error::damage("a frame does not hold whole tar entries").because(e);
+    for entry in archive.entries().map_err(bad)? {
+        let entry = entry.map_err(bad)?;
+        let (start, len) = (entry.raw_file_position() as usize, entry.size() as usize);
+        if start.checked_add(len).is_none_or(|end| end > frame.len()) {
+            return Err(Error::damage("a tar entry is longer than its frame"));
+        }
+        let name = entry.path_bytes();
+        if &*name == TRAILER.as_bytes() {
+            continue;
+        }
+        let found = [ObjectForm::Blob, ObjectForm::Recipe, ObjectForm::Listing].into_iter().find_map(|form| {
+            let hex = name.strip_prefix(form.folder().as_bytes())?.strip_prefix(b"/")?;
+            Some(EntrySpan { digest: Digest::from_hex(hex)?, form, start, len })
+        });
+        spans.push(found.ok_or_else(|| Error::damage("a tar entry has a name that no pack holds"))?);
+    }
+    Ok(spans)
+}
+
+/// Compresses a frame.
+///
+/// # Errors
+/// `Kind::Internal` if zstd refuses.
+pub fn compress(frame: &[u8], level: i32) -> Result<Vec<u8>> {
+    let failed = |e| Error::new(Kind::Internal, "cannot compress a frame").because(e);
+    let mut compressor = zstd::bulk::Compressor::new(level).map_err(failed)?;
+    compressor.include_checksum(true).map_err(failed)?;
+    compressor.compress(frame).map_err(failed)
+}
+
+/// Decompresses a frame that holds exactly `bytes`.
+///
+/// # Errors
+/// `Kind::Damage` if it does not.
+pub fn decompress(frame: &[u8], bytes: u32) -> Result<Vec<u8>> {
+    if bytes as usize > FRAME_MAX_BYTES {
+        return Err(Error::damage("a frame says that it is larger than a frame may be"));
+    }
+    let out =
+        zstd::bulk::decompress(frame, bytes as usize).map_err(|e| Error::damage("a frame does not decompress").because(e))?;
+    if out.len() != bytes as usize {
+        return Err(Error::damage("a frame has another size than it should"));
+    }
+    Ok(out)
+}
+
+/// Where a frame lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameSpan {
+    /// First byte in the pack.
+    pub offset: u64,
+    /// Compressed bytes.
+    pub compressed: u32,
+    /// Decompressed bytes.
+    pub bytes: u32,
+}
+
+/// A pack being written.
+pub struct PackWriter {
+    upload: Box<dyn Upload>,
+    hasher: Hasher,
+    offset: u64,
+    frames: Vec<FrameSpan>,
+    entries: u64,
+    data_bytes: u64,
+}
+
+impl PackWriter {
+    /// Begins a pack.
+    pub fn new(store: &dyn Store) -> Result<Self> {
+        Ok(PackWriter {
+            upload: store.upload()?,
+            hasher: Hasher::new(),
+            offset: 0,
+            frames: Vec::new(),
+            entries: 0,
+            data_bytes: 0,
+        })
+    }
+
+    /// Bytes written so far.
+    pub fn bytes(&self) -> u64 {
+        self.offset
+    }
+
+    /// Appends a compressed frame that holds so many entries and bytes of data.
+    pub fn frame(&mut self, compressed: &[u8], bytes: usize, entries: u64, data_bytes: u64) -> Result<FrameSpan> {
+        let span = FrameSpan { offset: self.offset, compressed: compressed.len() as u32, bytes: bytes as u32 };
+        self.write(compressed)?;
+        self.frames.push(span);
+        self.entries += entries;
+        self.data_bytes += data_bytes;
+        Ok(span)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hasher.update(bytes);
+        self.offset += bytes.len() as u64;
+        self.upload.write_all(bytes).map_err(|e| {
+            Error::new(Kind::Storage, "cannot write a pack")
+                .because(e)
+                .hint("free some space on the archive's disk, then run the same command again: what was packed before is kept")
+        })
+    }
+
+    /// Writes trailer and seek table and makes the pack durable; returns its name and size.
+    pub fn finish(mut self) -> Result<(Digest, u64)> {
+        let trailer = serde_json::json!({"format": "floe pack", "version": 1, "frames": self.frames.len() + 1,
+            "entries": self.entries, "bytes": self.data_bytes});
+        let mut last = Vec::new();
+        put_named(&mut last, TRAILER, trailer.to_string().as_bytes());
+        last.resize(last.len() + 2 * BLOCK, 0);
+        self.frame(&compress(&last, 3)?, last.len(), 0, 0)?;
+        let mut table = Vec::with_capacity(self.frames.len() * 8 + 17);
+        table.extend_from_slice(&SEEK_MAGIC.to_le_bytes());
+        table.extend_from_slice(&((self.frames.len() * 8 + 9) as u32).to_le_bytes());
+        for frame in &self.frames {
+            table.extend_from_slice(&frame.compressed.to_le_bytes());
+            table.extend_from_slice(&frame.bytes.to_le_bytes());
+        }
+        table.extend_from_slice(&(self.frames.len() as u32).to_le_bytes());
+        table.push(0);
+        table.extend_from_slice(&SEEK_FOOTER.to_le_bytes());
+        self.write(&table)?;
+        let digest = self.hasher.finish();
+        self.upload.finish(&pack_name(&digest))?;
+        Ok((digest, self.offset))
+    }
+}
+
+/// The file of a pack.
+pub fn pack_name(digest: &Digest) -> String {
+    format!("data/packs/{digest}.tar.zst")
+}
+
+/// The pack that a file name names.
+pub fn pack_digest(name: &str) -> Option<Digest> {
+    name.strip_prefix("data/packs/")?.strip_suffix(".tar.zst")?.parse().ok()
+}
+
+/// Reads a pack's seek table.
+///
+/// # Errors
+/// `Kind::Damage` when the pack was cut or its table does not fit its size.
+pub fn seek_table(store: &dyn Store, name: &str, size: u64) -> Result<Vec<FrameSpan>> {
+    let bad = || Error::damage("a pack has no valid seek table: it is cut short or damaged").with("file", name);
+    let word = |b: &[u8], at: usize| b.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
+    let mut footer = [0u8; 9];
+    store.read_at(name, size.checked_sub(9).ok_or_else(bad)?, &mut footer)?;
+    let count = u64::from(word(&footer, 0).ok_or_else(bad)?);
+    let table_bytes = count * 8 + 17;
+    if word(&footer, 5) != Some(SEEK_FOOTER) || table_bytes > size || count > size / 9 {
+        return Err(bad());
+    }
+    let mut table = vec![0u8; table_bytes as usize];
+    store.read_at(name, size - table_bytes, &mut table)?;
+    if word(&table, 0) != Some(SEEK_MAGIC) || u64::from(word(&table, 4).ok_or_else(bad)?) != table_bytes - 8 {
+        return Err(bad());
+    }
+    let mut offset = 0;
+    let mut frames = Vec::with_capacity(count as usize);
+    for i in 0..count as usize {
+        let (compressed, bytes) = (word(&table, 8 + i * 8).ok_or_else(bad)?, word(&table, 12 + i * 8).ok_or_else(bad)?);
+        frames.push(FrameSpan { offset, compressed, bytes });
+        offset += u64::from(compressed);
+    }
+    if offset + table_bytes != size {
+        return Err(bad());
+    }
+    Ok(frames)
+}
+
+/// Reads and decompresses one frame.
+pub fn read_frame(store: &dyn Store, name: &str, span: &FrameSpan) -> Result<Vec<u8>> {
+    if span.compressed as usize > 2 * FRAME_MAX_BYTES {
+        return Err(Error::damage("a frame is larger than a frame may be").with("file", name).with("offset", span.offset));
+    }
+    let mut compressed = vec![0u8; span.compressed as usize];
+    store.read_at(name, span.offset, &mut compressed)?;
+    decompress(&compressed, span.bytes).map_err(|e| e.with("file", name).with("offset", span.offset))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn entries_read_back() {
+        let mut frame = Vec::new();
+        let data = [vec![], vec![1; 511], vec![2; 512], vec![3; 513]];
+        for bytes in &data {
+            put_entry(&mut frame, ObjectForm::Blob, &Digest::of(bytes), bytes);
+        }
+        let spans = entries(&decompress(&compress(&frame, 3).unwrap(), frame.len() as u32).unwrap()).unwrap();
+        let got: Vec<&[u8]> = spans.iter().map(|s| &frame[s.start..s.start + s.len]).collect();
+        assert_eq!(got, data);
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_frame_is_noticed() {
+        let mut frame = Vec::new();
+        put_entry(&mut frame, ObjectForm::Blob, &Digest::of(b"x"), b"some text that compresses, some text that compresses");
+        let good = compress(&frame, 3).unwrap();
+        for i in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[i / 8] ^= 1 << (i % 8);
+            assert!(!decompress(&bad, frame.len() as u32).is_ok_and(|f| f != frame), "bit {i}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_entries_or_an_error(bytes in any::<Vec<u8>>()) {
+            let _ = entries(&bytes);
+            let _ = decompress(&bytes, 1000);
+        }
+    }
+}
