@@ -13,8 +13,10 @@
 
 pub mod archive;
 pub mod error;
+pub mod mime;
 pub mod model;
 pub mod monitor;
+pub mod snapshot;
 pub mod source;
 pub mod store;
 

@@ -1,0 +1,243 @@
+//! From a message to objects: leaf bodies become blobs, the rest a recipe, and the proof that it gives the message back.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::archive::pack::{ObjectForm, Sort};
+use crate::archive::recipe::{BlobRef, Recipe, RecipeBuilder, Transform};
+use crate::error::Error;
+use crate::mime;
+use crate::model::Digest;
+
+/// Bodies of fewer bytes stay in the recipe.
+const MIN_BLOB_BYTES: usize = 2048;
+/// Longer stretches are cut by content.
+const MAX_PIECE_BYTES: usize = 1 << 20;
+
+/// An object to be stored.
+#[derive(Clone, Debug)]
+pub struct NewObject {
+    /// Its name.
+    pub digest: Digest,
+    /// How it is stored.
+    pub form: ObjectForm,
+    /// With what it shares frames.
+    pub sort: Sort,
+    /// The bytes to store.
+    pub bytes: Vec<u8>,
+}
+
+struct Cutter {
+    recipe: RecipeBuilder,
+    objects: Vec<NewObject>,
+}
+
+impl Cutter {
+    fn blobs(&mut self, transform: Transform, bytes: &[u8]) {
+        let refs: Vec<BlobRef> = pieces(bytes).map(|piece| self.blob(piece)).collect();
+        self.recipe.blobs(transform, &refs);
+    }
+
+    fn blob(&mut self, bytes: &[u8]) -> BlobRef {
+        let digest = Digest::of(bytes);
+        self.objects.push(NewObject { digest, form: ObjectForm::Blob, sort: sort_of(bytes), bytes: bytes.to_vec() });
+        BlobRef { digest, size: bytes.len() as u64 }
+    }
+
+    fn literal(&mut self, bytes: &[u8]) {
+        if bytes.len() > MAX_PIECE_BYTES { self.blobs(Transform::Copy, bytes) } else { self.recipe.literal(bytes) }
+    }
+
+    fn leaf(&mut self, body: &[u8], base64: bool) {
+        if base64 && let Some((text, decoded, transform)) = decode(body) {
+            self.literal(&body[..text.start]);
+            self.blobs(transform, &decoded);
+            self.literal(&body[text.end..]);
+        } else if let Some(lf) = without_cr(body) {
+            self.blobs(Transform::Lines, &lf);
+        } else {
+            self.blobs(Transform::Copy, body);
+        }
+    }
+}
+
+/// Cuts long bytes by their content, so that the same stretch is found again in another place.
+fn pieces(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let cuts: Vec<(usize, usize)> = if bytes.len() <= MAX_PIECE_BYTES {
+        vec![(0, bytes.len())]
+    } else {
+        fastcdc::v2020::FastCDC::new(bytes, 256 << 10, 1 << 20, 4 << 20).map(|c| (c.offset, c.length)).collect()
+    };
+    cuts.into_iter().map(|(offset, length)| &bytes[offset..offset + length])
+}
+
+/// Does it compress? Judged by the spread of the byte values of a sample.
+fn sort_of(bytes: &[u8]) -> Sort {
+    let sample = &bytes[bytes.len() / 3..][..bytes.len().min(4096).min(bytes.len() - bytes.len() / 3)];
+    let mut counts = [0u32; 256];
+    for &b in sample {
+        counts[usize::from(b)] += 1;
+    }
+    let n = sample.len() as f64;
+    let bits: f64 = counts.iter().filter(|&&c| c > 0).map(|&c| f64::from(c) / n).map(|p| -p * p.log2()).sum();
+    let control = sample.iter().filter(|b| b.is_ascii_control() && !b.is_ascii_whitespace()).count();
+    match () {
+        () if bits > 7.5 => Sort::Packed,
+        () if control > 0 => Sort::Binary,
+        () => Sort::Text,
+    }
+}
+
+/// With LF only, when every LF of the bytes has a CR before it.
+fn without_cr(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    for lf in memchr::memchr_iter(b'\n', bytes) {
+        out.extend_from_slice(bytes[at..lf].strip_suffix(b"\r")?);
+        out.push(b'\n');
+        at = lf + 1;
+    }
+    (at > 0).then(|| {
+        out.extend_from_slice(&bytes[at..]);
+        out
+    })
+}
+
+/// The stretch of a body that is regular base64, what it decodes to, and how to encode it again.
+fn decode(body: &[u8]) -> Option<(std::ops::Range<usize>, Vec<u8>, Transform)> {
+    let start = body.len() - body.trim_ascii_start().len();
+    let text = body.trim_ascii();
+    let (line, eol): (usize, &[u8]) = match memchr::memchr(b'\n', text) {
+        None => (0, b""),
+        Some(n) if n > 0 && text[n - 1] == b'\r' => (n - 1, b"\r\n"),
+        Some(n) => (n, b"\n"),
+    };
+    let mut joined = Vec::with_capacity(text.len());
+    if line == 0 {
+        joined.extend_from_slice(text);
+    } else {
+        for row in text.chunks(line + eol.len()) {
+            joined.extend_from_slice(if row.len() > line { row.strip_suffix(eol)? } else { row });
+        }
+    }
+    let decoded = STANDARD.decode(&joined).ok().filter(|d| !d.is_empty())?;
+    let transform = Transform::Base64 { line: u32::try_from(line).ok()?, crlf: eol.len() == 2 };
+    Some((start..start + text.len(), decoded, transform))
+}
+
+/// The objects that hold a message; the last one is the message itself.
+pub fn dissect(message: &[u8], digest: Digest) -> Vec<NewObject> {
+    let mut cutter = Cutter { recipe: RecipeBuilder::new(message.len() as u64), objects: Vec::new() };
+    let mut at = 0;
+    for leaf in mime::leaves(message) {
+        if leaf.range.len() >= MIN_BLOB_BYTES {
+            cutter.literal(&message[at..leaf.range.start]);
+            cutter.leaf(&message[leaf.range.clone()], leaf.base64);
+            at = leaf.range.end;
+        }
+    }
+    cutter.literal(&message[at..]);
+    let Cutter { recipe, mut objects } = cutter;
+    let recipe = recipe.finish();
+    if !objects.is_empty() && recipe.len() < 8 << 20 && gives_back(&recipe, &objects, message) {
+        objects.push(NewObject { digest, form: ObjectForm::Recipe, sort: Sort::Head, bytes: recipe });
+        return objects;
+    }
+    verbatim(message, digest)
+}
+
+/// The objects that hold any bytes as they are: one blob, or for long bytes pieces and a recipe.
+pub fn verbatim(bytes: &[u8], digest: Digest) -> Vec<NewObject> {
+    if bytes.len() <= 4 * MAX_PIECE_BYTES {
+        let sort = if bytes.len() < 16 << 10 { Sort::Head } else { sort_of(bytes) };
+        return vec![NewObject { digest, form: ObjectForm::Blob, sort, bytes: bytes.to_vec() }];
+    }
+    let mut cutter = Cutter { recipe: RecipeBuilder::new(bytes.len() as u64), objects: Vec::new() };
+    cutter.blobs(Transform::Copy, bytes);
+    let recipe = cutter.recipe.finish();
+    cutter.objects.push(NewObject { digest, form: ObjectForm::Recipe, sort: Sort::Head, bytes: recipe });
+    cutter.objects
+}
+
+/// The proof: does the recipe rebuild exactly these bytes?
+fn gives_back(recipe: &[u8], objects: &[NewObject], message: &[u8]) -> bool {
+    let mut next = objects.iter();
+    let mut rebuilt = Vec::with_capacity(message.len());
+    let outcome = Recipe::parse(recipe).and_then(|r| {
+        r.rebuild(
+            &mut |_, give| {
+                give(&next.next().ok_or_else(|| Error::damage("a recipe has more blobs than were made"))?.bytes);
+                Ok(())
+            },
+            &mut rebuilt,
+        )
+    });
+    outcome.is_ok() && rebuilt == message
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn mail(eol: &str, data: &[u8], width: usize) -> Vec<u8> {
+        let rows: Vec<String> =
+            STANDARD.encode(data).as_bytes().chunks(width).map(|r| String::from_utf8_lossy(r).into_owned()).collect();
+        [
+            "Content-Type: multipart/mixed; boundary=x",
+            "",
+            "--x",
+            "Content-Transfer-Encoding: base64",
+            "",
+            &rows.join(eol),
+            "",
+            "--x--",
+            "",
+        ]
+        .join(eol)
+        .into_bytes()
+    }
+
+    #[test]
+    fn an_attachment_is_one_blob_whatever_its_line_ends_and_width() {
+        let data: Vec<u8> = (0..9000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
+        for (eol, width) in [("\n", 76), ("\r\n", 76), ("\n", 60), ("\r\n", 70)] {
+            let message = mail(eol, &data, width);
+            let objects = dissect(&message, Digest::of(&message));
+            assert_eq!(
+                objects.iter().map(|o| o.form).collect::<Vec<_>>(),
+                [ObjectForm::Blob, ObjectForm::Recipe],
+                "{eol:?} {width}"
+            );
+            assert_eq!(objects[0].digest, Digest::of(&data));
+        }
+    }
+
+    #[test]
+    fn text_shares_its_part_over_line_ends() {
+        let lf = format!("Subject: a\n\n{}", "a line of text\n".repeat(300));
+        let crlf = lf.replace('\n', "\r\n");
+        let part = |m: &str| dissect(m.as_bytes(), Digest::of(m.as_bytes()))[0].digest;
+        assert_eq!(part(&lf), part(&crlf));
+    }
+
+    proptest! {
+        #[test]
+        fn a_mutated_message_is_rebuilt_or_kept_verbatim(data in proptest::collection::vec(any::<u8>(), 2000..6000), crlf in any::<bool>(),
+            edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4)) {
+            let mut message = mail(if crlf { "\r\n" } else { "\n" }, &data, 76);
+            for (at, byte) in edits {
+                let at = at.index(message.len());
+                message[at] = byte;
+            }
+            let objects = dissect(&message, Digest::of(&message));
+            let last = objects.last().unwrap();
+            if last.form == ObjectForm::Recipe {
+                prop_assert!(gives_back(&last.bytes, &objects, &message));
+            } else {
+                prop_assert_eq!(&last.bytes, &message);
+            }
+        }
+    }
+}
