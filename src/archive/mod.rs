@@ -3,8 +3,15 @@
 //! The only place that uses `tar` and `zstd` for the archive's own files. docs/format.md is the specification that this code
 //! follows.
 
+mod bag;
 pub mod pack;
+mod reader;
 pub mod recipe;
 mod root;
+mod verify;
+mod writer;
 
+pub use reader::Archive;
 pub use root::{AccountEntry, CollectionEntry, Options, Original, Root, Snapshot, SourceNote, Tool};
+pub use verify::{Findings, verify};
+pub use writer::Writer;

@@ -1,0 +1,71 @@
+//! The BagIt files around the payload (RFC 8493), written anew at every commit.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+
+use super::pack::pack_digest;
+use crate::error::{Error, Result};
+use crate::model::Digest;
+use crate::store::Store;
+
+/// Largest root that is read.
+pub const ROOT_MAX_BYTES: u64 = 1 << 30;
+const BAGIT: &str = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
+const README: &str = include_str!("README.txt");
+const RESTORE: &str = include_str!("restore.py");
+
+/// All files of a commit: the new root and the bag files that list it and everything before it.
+pub fn files(store: &dyn Store, root: (String, Vec<u8>), now: Timestamp) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut payload: Vec<(String, Digest, u64)> = Vec::new();
+    for file in store.list("data/packs")? {
+        if let Some(digest) = pack_digest(&file.name) {
+            payload.push((file.name, digest, file.size));
+        }
+    }
+    for file in store.list("data/snapshots")? {
+        let bytes = store.read(&file.name, ROOT_MAX_BYTES)?.ok_or_else(|| Error::damage("a snapshot root vanished"))?;
+        payload.push((file.name, Digest::of(&bytes), file.size));
+    }
+    payload.push((root.0.clone(), Digest::of(&root.1), root.1.len() as u64));
+    payload.sort();
+    payload.dedup();
+    let oxum: u64 = payload.iter().map(|p| p.2).sum();
+    let manifest = payload.iter().fold(String::new(), |mut text, (name, digest, _)| {
+        let _ = writeln!(text, "{digest}  {name}");
+        text
+    });
+    let info = format!(
+        "Bag-Software-Agent: floe {}\nBagging-Date: {}\nFloe-Archive-Version: 1\nPayload-Oxum: {oxum}.{}\n",
+        env!("CARGO_PKG_VERSION"),
+        now.strftime("%Y-%m-%d"),
+        payload.len()
+    );
+    let mut files: Vec<(String, Vec<u8>)> = [
+        ("README.txt", README),
+        ("bag-info.txt", &info),
+        ("bagit.txt", BAGIT),
+        ("manifest-sha256.txt", &manifest),
+        ("restore.py", RESTORE),
+    ]
+    .map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()))
+    .to_vec();
+    let tags = files.iter().fold(String::new(), |mut text, (name, bytes)| {
+        let _ = writeln!(text, "{}  {name}", Digest::of(bytes));
+        text
+    });
+    files.push(("tagmanifest-sha256.txt".to_owned(), tags.into_bytes()));
+    files.push(root);
+    Ok(files)
+}
+
+/// The lines of a manifest: digest and name.
+pub fn parse_manifest(text: &[u8]) -> Result<Vec<(Digest, String)>> {
+    String::from_utf8_lossy(text)
+        .lines()
+        .map(|line| {
+            let (digest, name) = line.split_once("  ").ok_or_else(|| Error::damage("a manifest line is malformed"))?;
+            Ok((digest.parse().map_err(|e| Error::damage("a manifest line is malformed").because(e))?, name.to_owned()))
+        })
+        .collect()
+}

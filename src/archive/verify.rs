@@ -1,0 +1,140 @@
+//! Is the archive intact? Names what is damaged and which items it touches.
+
+use rayon::prelude::*;
+
+use super::Archive;
+use super::bag::parse_manifest;
+use super::pack::pack_digest;
+use crate::error::Result;
+use crate::model::{Digest, Hasher};
+use crate::store::Store;
+
+/// What a check found.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct Findings {
+    /// Files checked.
+    pub files: u64,
+    /// Objects rebuilt and hashed (full checks only).
+    pub objects: u64,
+    /// Placements that resolve (full checks only).
+    pub placements: u64,
+    /// What is wrong, and where.
+    pub damage: Vec<String>,
+}
+
+const TAGS: [&str; 5] = ["README.txt", "bag-info.txt", "bagit.txt", "manifest-sha256.txt", "restore.py"];
+
+fn digest_of(store: &dyn Store, name: &str, size: u64) -> Result<Digest> {
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0u8; 1 << 20];
+    let mut at = 0;
+    while at < size {
+        let n = (size - at).min(buffer.len() as u64) as usize;
+        store.read_at(name, at, &mut buffer[..n])?;
+        hasher.update(&buffer[..n]);
+        at += n as u64;
+    }
+    Ok(hasher.finish())
+}
+
+/// Checks the bag files and every pack's digest; with `full` every object and every placement of every snapshot too.
+pub fn verify(archive: &Archive, full: bool) -> Result<Findings> {
+    let mut found = Findings { damage: archive.damage().to_vec(), ..Findings::default() };
+    bag_files(archive, &mut found)?;
+    match archive.snapshots() {
+        Ok(snapshots) if snapshots.is_empty() => found.damage.push("no snapshot is committed".into()),
+        Ok(snapshots) if full => {
+            for snapshot in &snapshots {
+                for account in &snapshot.root.accounts {
+                    account_items(archive, &snapshot.id, account, &mut found);
+                }
+            }
+        }
+        Ok(_) => {}
+        Err(e) => found.damage.push(e.to_string()),
+    }
+    if full {
+        let digests: Vec<Digest> = archive.digests().collect();
+        found.objects = digests.len() as u64;
+        let bad: Vec<String> =
+            digests.par_iter().filter_map(|d| archive.copy(*d, &mut std::io::sink()).err()).map(|e| e.to_string()).collect();
+        found.damage.extend(bad);
+    }
+    found.damage.sort();
+    found.damage.dedup();
+    Ok(found)
+}
+
+fn account_items(archive: &Archive, snapshot: &str, account: &super::AccountEntry, found: &mut Findings) {
+    let collections = match archive.collections(account) {
+        Ok(collections) => collections,
+        Err(e) => return found.damage.push(format!("snapshot {snapshot}, account {}: its listing: {e}", account.account)),
+    };
+    for collection in collections {
+        let place = format!("snapshot {snapshot}, account {}, {}", account.account, collection.head.path);
+        match archive.placements(&collection) {
+            Ok(placements) => {
+                found.placements += placements.len() as u64;
+                let bad: Vec<String> = placements
+                    .par_iter()
+                    .filter_map(|p| {
+                        archive.copy(p.sha256, &mut std::io::sink()).err().map(|e| format!("{place}, {}: {e}", p.source))
+                    })
+                    .collect();
+                found.damage.extend(bad);
+            }
+            Err(e) => found.damage.push(format!("{place}: its listing: {e}")),
+        }
+    }
+}
+
+fn bag_files(archive: &Archive, found: &mut Findings) -> Result<()> {
+    let store = archive.store();
+    let tags = store.read("tagmanifest-sha256.txt", 1 << 20)?.unwrap_or_default();
+    let listed = parse_manifest(&tags).unwrap_or_default();
+    for name in TAGS {
+        let bytes = store.read(name, 1 << 30)?;
+        let want = listed.iter().find(|(_, n)| n == name).map(|(d, _)| *d);
+        match (bytes, want) {
+            (Some(bytes), Some(want)) if Digest::of(&bytes) == want => found.files += 1,
+            (None, _) => found.damage.push(format!("{name} is missing")),
+            _ => found.damage.push(format!("{name} does not have the digest in tagmanifest-sha256.txt")),
+        }
+    }
+    let manifest = store.read("manifest-sha256.txt", 1 << 30)?.unwrap_or_default();
+    let manifest = match parse_manifest(&manifest) {
+        Ok(manifest) => manifest,
+        Err(e) => {
+            found.damage.push(format!("manifest-sha256.txt: {e}"));
+            Vec::new()
+        }
+    };
+    let mut there = store.list("data/packs")?;
+    there.extend(store.list("data/snapshots")?);
+    for (_, name) in &manifest {
+        if !there.iter().any(|f| f.name == *name) {
+            found.damage.push(format!("{name} is missing"));
+        }
+    }
+    let results: Vec<Result<Option<String>>> = there
+        .par_iter()
+        .map(|file| {
+            let listed = manifest.iter().find(|(_, n)| *n == file.name).map(|(d, _)| *d);
+            // A pack that is not listed belongs to an interrupted run; its name says what it must be.
+            let Some(want) = listed.or_else(|| pack_digest(&file.name)) else {
+                return Ok(Some(format!("{} is in no manifest", file.name)));
+            };
+            let got = if pack_digest(&file.name).is_some() {
+                digest_of(store, &file.name, file.size)?
+            } else {
+                Digest::of(&store.read(&file.name, super::bag::ROOT_MAX_BYTES)?.unwrap_or_default())
+            };
+            Ok((got != want).then(|| format!("{} does not have the digest that it should", file.name)))
+        })
+        .collect();
+    for result in results {
+        found.files += 1;
+        found.damage.extend(result.unwrap_or_else(|e| Some(e.to_string())));
+    }
+    Ok(())
+}
