@@ -8,10 +8,10 @@
 //! ```
 //!
 //! [`model`] holds the words that all of them share and [`error`] the one error type. [`source`] knows formats and nothing
-//! of archives, [`archive`] knows objects and packs and nothing of formats; they are to meet in one module, `snapshot`, which is
-//! not built yet.
+//! of archives, [`archive`] knows objects and packs and nothing of formats; they meet in [`snapshot`] only.
 
 pub mod archive;
+pub mod cli;
 pub mod error;
 pub mod mime;
 pub mod model;

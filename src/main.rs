@@ -1,3 +1,35 @@
-//! The `floe` command.
+//! The `floe` command: parse, run one command, turn the kind of error into an exit code.
 
-fn main() {}
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use floe::Kind;
+use floe::cli::{self, Cli};
+
+#[expect(clippy::print_stderr, reason = "errors and the verdict go to standard error")]
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            // sysexits: 64 is wrong usage; --help and --version are no errors.
+            return ExitCode::from(if e.use_stderr() { 64 } else { 0 });
+        }
+    };
+    let mut out = std::io::stdout().lock();
+    match cli::run(cli, &mut out).and_then(|code| {
+        out.flush().map_err(|e| floe::Error::new(Kind::Storage, "cannot write to standard output").because(e))?;
+        Ok(code)
+    }) {
+        Ok(code) => ExitCode::from(code),
+        Err(e) => {
+            eprintln!("error: {e}");
+            if let Some(hint) = e.next_step() {
+                eprintln!("hint: {hint}");
+            }
+            eprintln!("FAIL");
+            ExitCode::from(if e.kind() == Kind::Usage { 64 } else { 2 })
+        }
+    }
+}
