@@ -142,6 +142,9 @@ fn collection(
     })
 }
 
+/// A placement and the objects that hold its item.
+type Captured = (Placement, Vec<NewObject>);
+
 struct Sink<'a> {
     account: &'a str,
     name: String,
@@ -163,7 +166,7 @@ impl Sink<'_> {
         self.batch_bytes = 0;
         let mail = self.mail;
         let batch = std::mem::take(&mut self.batch);
-        let results: Vec<(Place, Result<(Placement, Vec<NewObject>)>)> =
+        let results: Vec<(Place, Result<Captured>)> =
             batch.into_par_iter().map(|item| (item.place.clone(), capture(item, mail))).collect();
         for (place, result) in results {
             match result {
@@ -278,7 +281,7 @@ impl ItemSink for Sink<'_> {
 }
 
 /// Reads an item and takes it apart.
-fn capture(mut item: FoundItem, mail: bool) -> Result<(Placement, Vec<NewObject>)> {
+fn capture(mut item: FoundItem, mail: bool) -> Result<Captured> {
     let stored = match std::mem::replace(&mut item.content, Content::Bytes(Vec::new())) {
         Content::Bytes(bytes) => bytes,
         Content::File { path, .. } => read_range(&path, 0, WHOLE_BYTES)?,
