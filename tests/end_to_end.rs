@@ -1,0 +1,154 @@
+//! The binary from outside: snapshot, verify, export, and the same archive read by programs that are not floe.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/company")
+}
+
+fn floe(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_floe")).args(args).output().unwrap()
+}
+
+fn snapshot(archive: &str) -> Output {
+    let company = fixtures();
+    floe(&["snapshot", company.join("anna").to_str().unwrap(), company.join("boris").to_str().unwrap(), "--archive", archive])
+}
+
+fn ok(output: Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The SHA-256 that ends each file name under a folder; the file's own bytes must have it.
+fn digests(folder: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for entry in walkdir::WalkDir::new(folder) {
+        let entry = entry.unwrap();
+        let name = entry.file_name().to_str().unwrap().trim_end_matches(".eml").to_owned();
+        if entry.file_type().is_file() && name.len() > 64 {
+            let want = name[name.len() - 64..].to_owned();
+            assert_eq!(floe::model::Digest::of(&fs::read(entry.path()).unwrap()).to_string(), want);
+            found.insert(want);
+        }
+    }
+    found
+}
+
+#[test]
+fn what_goes_in_comes_out_by_floe_and_by_restore_py() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("a.floe");
+    let (out, restored) = (folder.path().join("out"), folder.path().join("restored"));
+    let text = ok(snapshot(archive.to_str().unwrap()));
+    assert!(text.ends_with(" bytes\n") && text.contains("found 7 = captured 7 + skipped 0 + failed 0"), "{text}");
+    ok(floe(&["verify", archive.to_str().unwrap(), "--full"]));
+    ok(floe(&["export", archive.to_str().unwrap(), "--out", out.to_str().unwrap()]));
+    fs::remove_dir_all(archive.join("index")).unwrap();
+    let python = Command::new("python3").arg(archive.join("restore.py")).arg(&archive).arg(&restored).output().unwrap();
+    assert!(python.status.success(), "{python:?}");
+    assert_eq!(digests(&out).len(), 7);
+    assert_eq!(digests(&out), digests(&restored));
+    // Python's own mailbox module must agree on the messages of the LF store without quoting traps.
+    let mbox = fixtures().join("anna/Projekte/Übergabe & Prüfung.mbox");
+    let script = "import mailbox,sys,hashlib\nfor m in mailbox.mbox(sys.argv[1]).values(): pass\nb=mailbox.mbox(sys.argv[1],create=False)\n\
+        for k in b.keys(): print(hashlib.sha256(b.get_bytes(k)).hexdigest())";
+    let listed = ok(Command::new("python3").args(["-c", script]).arg(mbox).output().unwrap());
+    assert_eq!(listed.lines().count(), 2);
+    let ours = digests(&out);
+    assert!(listed.lines().all(|d| ours.contains(d)), "{listed} {ours:?}");
+}
+
+#[test]
+fn stock_tools_check_the_archive() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("a.floe");
+    ok(snapshot(archive.to_str().unwrap()));
+    for manifest in ["manifest-sha256.txt", "tagmanifest-sha256.txt"] {
+        ok(Command::new("sha256sum").args(["-c", "--strict", manifest]).current_dir(&archive).output().unwrap());
+    }
+    let pack = fs::read_dir(archive.join("data/packs")).unwrap().next().unwrap().unwrap().path();
+    let listed = ok(Command::new("sh").arg("-c").arg("zstd -dc \"$1\" | tar t").arg("sh").arg(pack).output().unwrap());
+    assert!(listed.lines().any(|l| l.starts_with("recipe/")) && listed.ends_with("pack.json\n"), "{listed}");
+}
+
+#[test]
+fn an_attachment_sent_to_many_is_stored_once_and_a_second_run_stores_nothing_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("a.floe");
+    ok(snapshot(archive.to_str().unwrap()));
+    let packs = |a: &Path| {
+        walkdir::WalkDir::new(a.join("data/packs"))
+            .into_iter()
+            .filter_map(|e| e.unwrap().metadata().ok())
+            .filter(|m| m.is_file())
+            .map(|m| m.len())
+            .sum::<u64>()
+    };
+    let first = packs(&archive);
+    // One copy of 30,000 random bytes; three would be 90,000.
+    assert!((30_000..60_000).contains(&first), "{first}");
+    assert!(ok(snapshot(archive.to_str().unwrap())).contains("with 0 new objects"));
+    assert_eq!(packs(&archive), first);
+}
+
+#[test]
+fn any_flipped_byte_of_the_payload_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("a.floe");
+    ok(snapshot(archive.to_str().unwrap()));
+    for entry in walkdir::WalkDir::new(&archive).into_iter().map(Result::unwrap).filter(|e| e.file_type().is_file()) {
+        if entry.path().starts_with(archive.join("index")) {
+            continue;
+        }
+        let good = fs::read(entry.path()).unwrap();
+        for i in 0..12 {
+            let mut bad = good.clone();
+            let at = (i * 7919 + 13) % bad.len();
+            bad[at] ^= 1 << (i % 8);
+            fs::write(entry.path(), &bad).unwrap();
+            let code = floe(&["verify", archive.to_str().unwrap()]).status.code();
+            assert!(matches!(code, Some(2 | 64)), "{} byte {at}: {code:?}", entry.path().display());
+        }
+        fs::write(entry.path(), &good[..good.len() - 1]).unwrap();
+        assert!(!floe(&["verify", archive.to_str().unwrap()]).status.success(), "cut {}", entry.path().display());
+        fs::remove_file(entry.path()).unwrap();
+        assert!(!floe(&["verify", archive.to_str().unwrap()]).status.success(), "deleted {}", entry.path().display());
+        fs::write(entry.path(), good).unwrap();
+    }
+    ok(floe(&["verify", archive.to_str().unwrap(), "--full"]));
+}
+
+#[test]
+fn a_killed_snapshot_leaves_what_was_committed_and_the_next_run_completes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("a.floe");
+    let company = fixtures();
+    ok(floe(&["snapshot", company.join("anna").to_str().unwrap(), "--archive", archive.to_str().unwrap()]));
+    for step in 0..40 {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_floe"))
+            .args(["snapshot", company.to_str().unwrap(), "--archive", archive.to_str().unwrap()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_micros(step * 700));
+        let _ = child.kill();
+        child.wait().unwrap();
+        ok(floe(&["verify", archive.to_str().unwrap(), "--full"]));
+    }
+    ok(snapshot(archive.to_str().unwrap()));
+    ok(floe(&["verify", archive.to_str().unwrap(), "--full"]));
+}
+
+#[test]
+fn wrong_usage_is_64_and_says_what_to_do() {
+    assert_eq!(floe(&["snapshot"]).status.code(), Some(64));
+    let folder = tempfile::tempdir().unwrap();
+    let output = floe(&["verify", folder.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(64), "{output:?}");
+}
