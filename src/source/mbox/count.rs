@@ -158,7 +158,7 @@ impl Bytes<'_> {
         };
         let (line, rest) = view.split_at(end);
         let next = rest.get(1..).unwrap_or_default().to_vec();
-        Ok((line.len() as u64 <= LINE_BYTES + 1).then(|| (line.trim_ascii_end().to_vec(), next)))
+        Ok((line.len() as u64 <= LINE_BYTES + 1).then(|| (line.strip_suffix(b"\r").unwrap_or(line).to_vec(), next)))
     }
 
     fn is_separator(&self, at: u64, first: bool) -> io::Result<bool> {
@@ -185,12 +185,15 @@ impl Bytes<'_> {
             }
         };
         let lines = header.split(|&b| b == b'\n');
-        let mut stated = lines.filter_map(|line| {
+        // A value that goes on in the next line is no number.
+        let single = lines.clone().zip(lines.skip(1)).filter(|(_, next)| !next.starts_with(b" ") && !next.starts_with(b"\t"));
+        let stated = single.filter_map(|(line, _)| {
             let (name, value) = line.split_at_checked(14)?;
             let value = value.trim_ascii_start().strip_prefix(b":")?.trim_ascii();
-            name.eq_ignore_ascii_case(b"content-length").then(|| std::str::from_utf8(value).ok()?.parse::<u64>().ok()).flatten()
+            name.eq_ignore_ascii_case(b"content-length").then(|| std::str::from_utf8(value).ok()?.parse::<u64>().ok())
         });
-        let Some(end) = stated.next_back().and_then(|n| n.checked_add(at + header.len() as u64)).filter(|end| *end <= self.size)
+        let Some(end) =
+            stated.last().flatten().and_then(|n| n.checked_add(at + header.len() as u64)).filter(|end| *end <= self.size)
         else {
             return Ok(None);
         };
