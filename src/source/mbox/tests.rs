@@ -85,6 +85,8 @@ fn read_as(text: impl AsRef<[u8]>, format: Format) -> Kept {
     io::Write::write_all(&mut file, text.as_ref()).unwrap();
     let (_, kept, count) = read_store(file.path(), format, None).pop().unwrap();
     assert_eq!(kept.total(), count, "the second count differs: {:?}", String::from_utf8_lossy(text.as_ref()));
+    let size = text.as_ref().len() as u64;
+    assert_eq!(count::count_with(file.as_file(), size, 0).unwrap(), count, "mbox-reader sees other lines than the scan");
     kept
 }
 
