@@ -277,7 +277,9 @@ fn looks_like_from_line(line: &[u8], next: &[u8]) -> bool {
     }
     let header_follows = has_colon_name(next);
     let Some(time) = words.iter().position(|w| is_time(w) || is_iso(w) && w.contains('T')) else {
-        return words.len() == 1 && header_follows && words.iter().all(|w| w.contains('@') || *w == "-" || *w == "MAILER-DAEMON");
+        return words.len() == 1
+            && header_follows
+            && words.iter().all(|w| w.contains('@') && !w.starts_with(':') || *w == "-" || *w == "MAILER-DAEMON");
     };
     let (head, tail) = words.split_at(time);
     let tail_fits = tail.iter().skip(1).all(|w| is_number(w) || is_zone(w));
