@@ -1,7 +1,7 @@
 //! mbox in all its dialects, Thunderbird folders and Google Takeout.
 //!
 //! An mbox is one file of many messages, parted by From_ lines; what the dialects make of a body line that looks like one
-//! is in [`dialect`]. A store is one such file or a tree of them. State lies in header lines (see [`state`]), in Takeout
+//! is in `dialect`. A store is one such file or a tree of them. State lies in header lines (see `state`), in Takeout
 //! in labels. The source is read in one pass through a window, never mapped, so neither its size nor that of a message
 //! matters, and a file that shrinks meanwhile is an exception and not a signal.
 
@@ -66,7 +66,11 @@ pub fn detect(path: &Path) -> Result<Option<Evidence>> {
         if skipped || (takeout && !is_mbox) {
             continue;
         }
-        let sniff = tree::sniff(file, EVIDENCE_BYTES).unwrap_or_default();
+        // A short look first: the folder may hold many large files of other kinds.
+        let mut sniff = tree::sniff(file, tree::SNIFF_BYTES).unwrap_or_default();
+        if sniff.mail {
+            sniff = tree::sniff(file, EVIDENCE_BYTES)?;
+        }
         let evidence = if sniff.mail {
             evidence_of(file, &sniff)?
         } else if tree::has_twin(file) && sniff.empty {

@@ -287,7 +287,7 @@ fn a_message_larger_than_memory_is_a_range() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("m");
     let file = std::fs::File::create(&path).unwrap();
-    let (hole, start) = (5u64 << 30, LINE.len() as u64);
+    let (hole, start) = ((4u64 << 30) + 7, LINE.len() as u64);
     file.write_all_at(format!("{LINE}A: b\n\n").as_bytes(), 0).unwrap();
     file.write_all_at(format!("\n\n{LINE}C: d\n\ntwo\n").as_bytes(), start + hole).unwrap();
     let (_, kept, count) = read_store(&path, Format::Mbox, None).pop().unwrap();
