@@ -25,6 +25,11 @@ const HEADER_BYTES: u64 = 256 << 10;
 /// # Errors
 /// When the file cannot be read, or is shorter than `size`.
 pub(super) fn count(file: &File, size: u64) -> io::Result<u64> {
+    count_with(file, size, SMALL_BYTES)
+}
+
+/// Counts; files up to `small_bytes` with mbox-reader, others with the scan.
+pub(super) fn count_with(file: &File, size: u64, small_bytes: u64) -> io::Result<u64> {
     let bytes = Bytes { file, size };
     let Some(first) = bytes.first_visible()? else { return Ok(0) };
     // Blank space may stand before the first line, but not in it.
@@ -41,7 +46,7 @@ pub(super) fn count(file: &File, size: u64) -> io::Result<u64> {
     if let Some(first) = first {
         tally.look_at(first)?;
     }
-    if size <= SMALL_BYTES {
+    if size <= small_bytes {
         for at in candidates_of_crate(&bytes)? {
             tally.look_at(at)?;
         }
@@ -158,7 +163,7 @@ impl Bytes<'_> {
         };
         let (line, rest) = view.split_at(end);
         let next = rest.get(1..).unwrap_or_default().to_vec();
-        Ok((line.len() as u64 <= LINE_BYTES + 1).then(|| (line.trim_ascii_end().to_vec(), next)))
+        Ok((line.len() as u64 <= LINE_BYTES + 1).then(|| (line.strip_suffix(b"\r").unwrap_or(line).to_vec(), next)))
     }
 
     fn is_separator(&self, at: u64, first: bool) -> io::Result<bool> {
@@ -185,12 +190,16 @@ impl Bytes<'_> {
             }
         };
         let lines = header.split(|&b| b == b'\n');
-        let mut stated = lines.filter_map(|line| {
+        let stated = lines.clone().zip(lines.skip(1)).filter_map(|(line, next)| {
             let (name, value) = line.split_at_checked(14)?;
             let value = value.trim_ascii_start().strip_prefix(b":")?.trim_ascii();
-            name.eq_ignore_ascii_case(b"content-length").then(|| std::str::from_utf8(value).ok()?.parse::<u64>().ok()).flatten()
+            // A value that goes on in the next line is no number.
+            let folded = next.starts_with(b" ") || next.starts_with(b"\t");
+            let number = std::str::from_utf8(value).ok().filter(|_| !folded).and_then(|v| v.parse::<u64>().ok());
+            name.eq_ignore_ascii_case(b"content-length").then_some(number)
         });
-        let Some(end) = stated.next_back().and_then(|n| n.checked_add(at + header.len() as u64)).filter(|end| *end <= self.size)
+        let Some(end) =
+            stated.last().flatten().and_then(|n| n.checked_add(at + header.len() as u64)).filter(|end| *end <= self.size)
         else {
             return Ok(None);
         };
@@ -268,7 +277,9 @@ fn looks_like_from_line(line: &[u8], next: &[u8]) -> bool {
     }
     let header_follows = has_colon_name(next);
     let Some(time) = words.iter().position(|w| is_time(w) || is_iso(w) && w.contains('T')) else {
-        return words.len() == 1 && header_follows && words.iter().all(|w| w.contains('@') || *w == "-" || *w == "MAILER-DAEMON");
+        return words.len() == 1
+            && header_follows
+            && words.iter().all(|w| w.contains('@') && !w.starts_with(':') || *w == "-" || *w == "MAILER-DAEMON");
     };
     let (head, tail) = words.split_at(time);
     let tail_fits = tail.iter().skip(1).all(|w| is_number(w) || is_zone(w));

@@ -56,7 +56,10 @@ pub(super) fn parse(line: &[u8], next: &[u8]) -> Option<FromLine> {
         Some(_) => None,
         // Without a date only an address that a header follows can be told from prose.
         None => match words.as_slice() {
-            [one] if (one.contains(&b'@') || matches!(*one, b"-" | b"MAILER-DAEMON")) && is_header(next) => {
+            [one]
+                if (one.contains(&b'@') && !one.starts_with(b":") || matches!(*one, b"-" | b"MAILER-DAEMON"))
+                    && is_header(next) =>
+            {
                 Some(FromLine { netscape: *one == b"-", gmail_id: gmail_id(&words), ..FromLine::default() })
             }
             _ => None,

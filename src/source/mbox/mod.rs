@@ -66,7 +66,11 @@ pub fn detect(path: &Path) -> Result<Option<Evidence>> {
         if skipped || (takeout && !is_mbox) {
             continue;
         }
-        let sniff = tree::sniff(file, EVIDENCE_BYTES).unwrap_or_default();
+        // A short look first: the folder may hold many large files of other kinds.
+        let mut sniff = tree::sniff(file, tree::SNIFF_BYTES).unwrap_or_default();
+        if sniff.mail {
+            sniff = tree::sniff(file, EVIDENCE_BYTES)?;
+        }
         let evidence = if sniff.mail {
             evidence_of(file, &sniff)?
         } else if tree::has_twin(file) && sniff.empty {

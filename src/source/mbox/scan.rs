@@ -373,7 +373,7 @@ impl<S: ReadAt> Splitter<S> {
         let seen = if current.start >= self.window.base() {
             self.window.slice(current.start, current.start.saturating_add(self.limits.head_bytes as u64))
         } else {
-            current.bytes.as_slice()
+            current.bytes.get(..self.limits.head_bytes).unwrap_or(&current.bytes)
         };
         let mut header = state::content_length(seen);
         if header.is_none() && seen.len() < self.limits.head_bytes {

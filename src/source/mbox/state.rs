@@ -102,7 +102,8 @@ pub(super) fn content_length(head: &[u8]) -> Option<(u64, Option<u64>)> {
     let mut length = None;
     for field in fields.by_ref() {
         if field.name.eq_ignore_ascii_case(b"content-length") {
-            length = number(field.value);
+            // A number does not go on in the next line.
+            length = number(field.value).filter(|_| !field.value.contains(&b'\n'));
         }
     }
     fields.ended.then_some((fields.at as u64, length))

@@ -85,6 +85,8 @@ fn read_as(text: impl AsRef<[u8]>, format: Format) -> Kept {
     io::Write::write_all(&mut file, text.as_ref()).unwrap();
     let (_, kept, count) = read_store(file.path(), format, None).pop().unwrap();
     assert_eq!(kept.total(), count, "the second count differs: {:?}", String::from_utf8_lossy(text.as_ref()));
+    let size = text.as_ref().len() as u64;
+    assert_eq!(count::count_with(file.as_file(), size, 0).unwrap(), count, "mbox-reader sees other lines than the scan");
     kept
 }
 
@@ -282,10 +284,20 @@ fn a_file_that_shrinks_while_it_is_read_is_named() {
 
 #[test]
 fn a_message_larger_than_memory_is_a_range() {
+    a_long_message_is_a_range(33 << 20);
+}
+
+#[test]
+#[ignore = "takes seconds"]
+fn offsets_beyond_4_gib_are_right() {
+    a_long_message_is_a_range((4 << 30) + 7);
+}
+
+fn a_long_message_is_a_range(hole: u64) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("m");
     let file = std::fs::File::create(&path).unwrap();
-    let (hole, start) = (5u64 << 30, LINE.len() as u64);
+    let start = LINE.len() as u64;
     file.write_all_at(format!("{LINE}A: b\n\n").as_bytes(), 0).unwrap();
     file.write_all_at(format!("\n\n{LINE}C: d\n\ntwo\n").as_bytes(), start + hole).unwrap();
     let (_, kept, count) = read_store(&path, Format::Mbox, None).pop().unwrap();

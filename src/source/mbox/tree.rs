@@ -16,8 +16,8 @@ use crate::source::{Format, disk};
 
 /// Deeper than any mail program nests folders.
 const MAX_DEPTH: usize = 64;
-/// Bytes of a file that are looked at to know it.
-const SNIFF_BYTES: usize = 256 << 10;
+/// Bytes of a file that are looked at to know it, and to find UIDVALIDITY in its first header.
+pub(super) const SNIFF_BYTES: usize = 16 << 10;
 
 /// A mail folder in one file.
 #[derive(Clone, Debug)]
