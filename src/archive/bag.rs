@@ -61,7 +61,10 @@ pub fn files(store: &dyn Store, root: (String, Vec<u8>), now: Timestamp) -> Resu
 
 /// The lines of a manifest: digest and name.
 pub fn parse_manifest(text: &[u8]) -> Result<Vec<(Digest, String)>> {
-    let text = std::str::from_utf8(text).ok().and_then(|t| t.strip_suffix('\n')).ok_or_else(|| Error::damage("a manifest is cut short"))?;
+    let text = std::str::from_utf8(text)
+        .ok()
+        .and_then(|t| t.strip_suffix('\n'))
+        .ok_or_else(|| Error::damage("a manifest is cut short"))?;
     text.lines()
         .map(|line| {
             let (digest, name) = line.split_once("  ").ok_or_else(|| Error::damage("a manifest line is malformed"))?;
