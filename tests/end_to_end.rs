@@ -1,5 +1,6 @@
 //! The binary from outside: snapshot, verify, export, and the same archive read by programs that are not floe.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
