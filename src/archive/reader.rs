@@ -102,6 +102,14 @@ impl Archive {
         self.objects.keys().copied()
     }
 
+    /// All objects in the order in which they lie in the packs, so that going through them reads each frame about once.
+    pub fn digests_in_place(&self) -> Vec<Digest> {
+        let mut all: Vec<(u32, u64, usize, Digest)> =
+            self.objects.iter().map(|(digest, place)| (place.pack, place.frame.offset, place.start, *digest)).collect();
+        all.sort_unstable();
+        all.into_iter().map(|(.., digest)| digest).collect()
+    }
+
     /// All committed snapshots, oldest first.
     pub fn snapshots(&self) -> Result<Vec<Snapshot>> {
         let mut snapshots = Vec::new();

@@ -1,5 +1,7 @@
 //! Is the archive intact? Names what is damaged and which items it touches.
 
+use std::collections::{HashMap, HashSet};
+
 use rayon::prelude::*;
 
 use super::Archive;
@@ -41,31 +43,44 @@ fn digest_of(store: &dyn Store, name: &str, size: u64) -> Result<Digest> {
 pub fn verify(archive: &Archive, full: bool) -> Result<Findings> {
     let mut found = Findings { damage: archive.damage().to_vec(), ..Findings::default() };
     bag_files(archive, &mut found)?;
+    let mut broken = HashMap::new();
+    if full {
+        let digests = archive.digests_in_place();
+        found.objects = digests.len() as u64;
+        broken = digests
+            .par_iter()
+            .filter_map(|d| archive.copy(*d, &mut std::io::sink()).err().map(|e| (*d, e.to_string())))
+            .collect::<HashMap<Digest, String>>();
+        found.damage.extend(broken.values().cloned());
+    }
     match archive.snapshots() {
         Ok(snapshots) if snapshots.is_empty() => found.damage.push("no snapshot is committed".into()),
         Ok(snapshots) if full => {
+            let there: HashSet<Digest> = archive.digests().collect();
             for snapshot in &snapshots {
                 for account in &snapshot.root.accounts {
-                    account_items(archive, &snapshot.id, account, &mut found);
+                    account_items(archive, (&there, &broken), &snapshot.id, account, &mut found);
                 }
             }
         }
         Ok(_) => {}
         Err(e) => found.damage.push(e.to_string()),
     }
-    if full {
-        let digests: Vec<Digest> = archive.digests().collect();
-        found.objects = digests.len() as u64;
-        let bad: Vec<String> =
-            digests.par_iter().filter_map(|d| archive.copy(*d, &mut std::io::sink()).err()).map(|e| e.to_string()).collect();
-        found.damage.extend(bad);
-    }
     found.damage.sort();
     found.damage.dedup();
     Ok(found)
 }
 
-fn account_items(archive: &Archive, snapshot: &str, account: &super::AccountEntry, found: &mut Findings) {
+type Objects<'a> = (&'a HashSet<Digest>, &'a HashMap<Digest, String>);
+
+/// Does every placement lead to an object that was found whole?
+fn account_items(
+    archive: &Archive,
+    (there, broken): Objects<'_>,
+    snapshot: &str,
+    account: &super::AccountEntry,
+    found: &mut Findings,
+) {
     let collections = match archive.collections(account) {
         Ok(collections) => collections,
         Err(e) => return found.damage.push(format!("snapshot {snapshot}, account {}: its listing: {e}", account.account)),
@@ -75,13 +90,15 @@ fn account_items(archive: &Archive, snapshot: &str, account: &super::AccountEntr
         match archive.placements(&collection) {
             Ok(placements) => {
                 found.placements += placements.len() as u64;
-                let bad: Vec<String> = placements
-                    .par_iter()
-                    .filter_map(|p| {
-                        archive.copy(p.sha256, &mut std::io::sink()).err().map(|e| format!("{place}, {}: {e}", p.source))
-                    })
-                    .collect();
-                found.damage.extend(bad);
+                for p in placements {
+                    match broken.get(&p.sha256) {
+                        Some(why) => found.damage.push(format!("{place}, {}: {why}", p.source)),
+                        None if !there.contains(&p.sha256) => {
+                            found.damage.push(format!("{place}, {}: its object {} is missing", p.source, p.sha256));
+                        }
+                        None => {}
+                    }
+                }
             }
             Err(e) => found.damage.push(format!("{place}: its listing: {e}")),
         }
