@@ -2,13 +2,21 @@
 //!
 //! A [`Reader`] covers one store of one account (a Maildir, an mbox, a folder of calendars). It lists collections, counts
 //! their items in a second and cheaper way, and hands every item to an [`ItemSink`]. It knows nothing of archives, never
-//! writes to the source, and never follows a link out of it.
+//! writes to the source, and never follows a link out of it. [`discover`] finds the readers for a path.
 
 pub mod coding;
 pub mod disk;
+pub mod eml;
+pub mod files;
+pub mod ics;
+pub mod maildir;
 pub mod mbox;
+pub mod mutf7;
+pub mod vcf;
 
+mod discover;
 mod format;
+mod identify;
 
 use std::path::PathBuf;
 
@@ -16,8 +24,10 @@ use crate::error::Result;
 use crate::model::{CollectionHead, Flag, InternalDate, Outcome, Place};
 
 pub use coding::Coding;
+pub use discover::{AccountSource, Discovery, Leftover, discover};
 pub use disk::FileStamp;
 pub use format::Format;
+pub use identify::{CollectionFacts, Identification, identify};
 
 /// Why a path is taken to be of a format.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]

@@ -1,0 +1,1 @@
+//! Trees of files of one message each.
