@@ -62,3 +62,14 @@ pub fn place_of(root: &Path, path: &Path) -> Place {
     let path_bytes = std::str::from_utf8(bytes).is_err().then(|| base64::engine::general_purpose::STANDARD.encode(bytes));
     Place { path: String::from_utf8_lossy(bytes).into_owned(), path_bytes, ..Place::default() }
 }
+
+/// A name as the key of a stamp: as text, and different for different names also when they are not UTF-8.
+pub fn stamp_name(name: &std::ffi::OsStr) -> String {
+    match name.to_str() {
+        Some(text) => text.to_owned(),
+        None => {
+            let bytes = base64::engine::general_purpose::STANDARD.encode(name.as_bytes());
+            format!("{} ({bytes})", name.to_string_lossy())
+        }
+    }
+}

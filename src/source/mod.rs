@@ -14,9 +14,12 @@ pub mod mbox;
 pub mod mutf7;
 pub mod vcf;
 
+mod apart;
 mod discover;
 mod format;
 mod identify;
+#[cfg(test)]
+mod sinks;
 
 use std::path::PathBuf;
 
@@ -145,4 +148,13 @@ pub trait Reader: Send + Sync {
     /// Hands every item of a collection to `sink`, in an order that depends on the store only. `grown` asks to go on
     /// after what an earlier run read, if those bytes are still the same; readers of one file per item ignore it.
     fn read(&self, head: &CollectionHead, grown: Option<Grown>, sink: &mut dyn ItemSink) -> Result<()>;
+}
+
+/// The name of a folder, also when the path to it ends in `.` or `..`.
+fn name_of(path: &std::path::Path) -> String {
+    let name = match path.file_name() {
+        Some(name) => Some(name.to_owned()),
+        None => std::fs::canonicalize(path).ok().and_then(|p| p.file_name().map(ToOwned::to_owned)),
+    };
+    name.map_or_else(|| "root".to_owned(), |name| name.to_string_lossy().into_owned())
 }

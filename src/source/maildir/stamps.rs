@@ -5,11 +5,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use base64::Engine as _;
 use rayon::prelude::*;
 
 use super::subscriptions;
-use crate::source::FileStamp;
+use crate::source::{FileStamp, disk};
 
 /// Files whose state is asked for at a time, on all cores.
 const BATCH: usize = 8192;
@@ -60,12 +59,5 @@ fn stamp(part: &str, entry: &DirEntry) -> Option<(String, FileStamp)> {
         // What a link leads to may change while the link does not.
         metadata = fs::metadata(entry.path()).unwrap_or(metadata);
     }
-    let text = match name.to_str() {
-        Some(name) => format!("{part}/{name}"),
-        None => {
-            let bytes = base64::engine::general_purpose::STANDARD.encode(name.as_bytes());
-            format!("{part}/{} ({bytes})", name.to_string_lossy())
-        }
-    };
-    Some((text, FileStamp::of(&metadata)))
+    Some((format!("{part}/{}", disk::stamp_name(&name)), FileStamp::of(&metadata)))
 }

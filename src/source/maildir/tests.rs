@@ -4,32 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::model::{Flag, Outcome, Place};
+use crate::source::sinks::Kept;
 use crate::source::{Coding, Content, FoundItem};
-
-/// Keeps what a reader hands on.
-#[derive(Default)]
-struct Kept {
-    items: Vec<FoundItem>,
-    exceptions: Vec<(String, Outcome, String)>,
-}
-
-impl ItemSink for Kept {
-    fn item(&mut self, item: FoundItem) -> Result<()> {
-        self.items.push(item);
-        Ok(())
-    }
-    fn exception(&mut self, place: Place, outcome: Outcome, reason: &str, _: String) -> Result<()> {
-        self.exceptions.push((place.path, outcome, reason.to_owned()));
-        Ok(())
-    }
-    fn original(&mut self, _: Place, _: PathBuf) -> Result<()> {
-        panic!("a Maildir has no originals")
-    }
-    fn read_up_to(&mut self, _: u64, _: u128) {}
-    fn resumed(&mut self) -> Result<()> {
-        Ok(())
-    }
-}
 
 /// A store under construction.
 struct Store(tempfile::TempDir);

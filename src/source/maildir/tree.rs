@@ -3,7 +3,6 @@
 //! Maildir++ keeps all folders side by side as `.Name.Sub`; LAYOUT=fs nests them as `Name/Sub`. Whatever the layout, every
 //! folder with a `cur` or `new` is listed; the layout only says how its name is read. Links are never entered.
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -12,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use super::names;
 use crate::error::{Error, Kind, Result};
-use crate::model::{CollectionHead, CollectionKind, CollectionPath, Outcome};
+use crate::model::{CollectionHead, CollectionKind, Outcome};
+use crate::source::apart::Apart;
 use crate::source::{Evidence, Format, disk};
 
 /// Folders lie at most so deep; deeper ones are reported, not entered.
@@ -276,24 +276,14 @@ fn named(root: &Path, mut found: Vec<Found>) -> Vec<Folder> {
     found.sort_by(|a, b| (a.parts.as_slice(), &a.dir).cmp(&(b.parts.as_slice(), &b.dir)));
     let not_ascii = |part: &Vec<u8>| !part.is_ascii() && std::str::from_utf8(part).is_ok();
     let utf8_store = found.iter().flat_map(|f| &f.parts).any(not_ascii);
-    let mut taken = HashSet::new();
+    let mut apart = Apart::default();
     let mut folders = Vec::with_capacity(found.len());
     for Found { dir, parts, trouble } in found {
         let mut segments: Vec<String> = parts.iter().map(|part| names::folder_text(part, utf8_store)).collect();
-        match segments.as_mut_slice() {
-            [] => segments.push("INBOX".to_owned()),
-            [only] if only.eq_ignore_ascii_case("inbox") => "INBOX".clone_into(only),
-            _ => {}
+        if segments.is_empty() {
+            segments.push("INBOX".to_owned());
         }
-        let mut path = CollectionPath(segments);
-        let on_disk = dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let mut tries = 1u32;
-        while !taken.insert(path.clone()) {
-            if let Some(last) = path.0.last_mut() {
-                *last = if tries == 1 { on_disk.clone() } else { format!("{on_disk} ({tries})") };
-            }
-            tries = tries.saturating_add(1);
-        }
+        let path = apart.path(segments, dir.file_name());
         let place = disk::place_of(root, &dir).path;
         let source_path = if place.is_empty() { ".".to_owned() } else { place };
         folders.push(Folder { head: CollectionHead::new(path, CollectionKind::Mail, source_path), dir, trouble });
