@@ -116,7 +116,9 @@ pub(super) fn survey(path: &Path) -> io::Result<Survey> {
         let child = path.join(&name);
         let hidden = name.as_bytes().starts_with(b".");
         let marker = hidden && fs::symlink_metadata(child.join("maildirfolder")).is_ok_and(|m| m.is_file());
-        if matches!(name.as_bytes(), b"cur" | b"new" | b"tmp") || !(marker || is_maildir(&child)) {
+        // Copies may lack the empty ones of the three; under a hidden name one is enough.
+        let is_folder = if hidden { marker || has_dir(&child, "cur") || has_dir(&child, "new") } else { is_maildir(&child) };
+        if matches!(name.as_bytes(), b"cur" | b"new" | b"tmp") || !is_folder {
             continue;
         }
         let shown = || crate::model::printable(&name.to_string_lossy());

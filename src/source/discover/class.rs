@@ -1,0 +1,212 @@
+//! What a folder is, judged by what lies in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, FileType};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::is_hidden;
+use crate::error::Result;
+use crate::source::{Evidence, Format, eml, ics, maildir, mbox, vcf};
+
+/// Levels below a path that are looked at.
+const MAX_DEPTH: usize = 4;
+/// Subfolders of a folder that are looked at; those of one kind are alike.
+const MAX_CHILDREN: usize = 100;
+
+/// Folders with these names belong to an account, and what holds one of them is one.
+const OF_AN_ACCOUNT: [&str; 14] = [
+    "maildir",
+    ".maildir",
+    "mail",
+    "mbox",
+    "mboxes",
+    "eml",
+    "calendars",
+    "calendar",
+    "contacts",
+    "addressbook",
+    "addressbooks",
+    "sieve",
+    "takeout",
+    "notes",
+];
+
+/// What a folder is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Nothing that is known.
+    Nothing,
+    /// One account: a store, or a folder of stores of several kinds.
+    Account,
+    /// A profile of Thunderbird or SeaMonkey, with an account a server.
+    Profile,
+    /// Accounts, or folders of accounts.
+    Accounts,
+    /// It could be two things: between what.
+    Unclear(String),
+}
+
+/// Entries of a folder by name.
+pub(super) fn entries(dir: &Path) -> io::Result<Vec<(OsString, FileType)>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        entries.push((entry.file_name(), entry.file_type()?));
+    }
+    entries.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(entries)
+}
+
+/// The stores that a path is at its top. A Maildir is nothing else besides.
+pub(super) fn stores(path: &Path) -> Result<Vec<Evidence>> {
+    if let Some(evidence) = maildir::detect(path)? {
+        return Ok(vec![evidence]);
+    }
+    let found = [mbox::detect(path)?, eml::detect(path)?, ics::detect(path)?, vcf::detect(path)?];
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// The formats of stores at the top of a path or, if there are none, further below, where all of it is known to belong to
+/// one account.
+pub(super) fn formats_within(path: &Path) -> Result<BTreeSet<Format>> {
+    let here: BTreeSet<Format> = stores(path)?.into_iter().map(|e| e.format).collect();
+    if !here.is_empty() {
+        return Ok(here);
+    }
+    below(path, 1)
+}
+
+fn below(path: &Path, depth: usize) -> Result<BTreeSet<Format>> {
+    let mut formats = BTreeSet::new();
+    // A folder that cannot be listed is reported by the reader of plain files.
+    for (name, kind) in entries(path).unwrap_or_default() {
+        if !kind.is_dir() || is_hidden(&name) {
+            continue;
+        }
+        let child = path.join(name);
+        let here = stores(&child)?;
+        // Maildirs in a folder are one nested store, whatever is in them.
+        formats.extend(here.iter().map(|e| if e.format == Format::MaildirPlusPlus { Format::MaildirFs } else { e.format }));
+        if here.is_empty() && depth < MAX_DEPTH {
+            formats.extend(below(&child, depth + 1)?);
+        }
+    }
+    Ok(formats)
+}
+
+/// Is it the top of a Google Takeout?
+pub(super) fn is_takeout_root(path: &Path) -> bool {
+    path.is_dir() && (path.join("archive_browser.html").is_file() || path.file_name().is_some_and(|n| n == "Takeout"))
+}
+
+/// Is it a profile of Thunderbird or SeaMonkey?
+pub(super) fn is_profile(path: &Path) -> bool {
+    path.join("prefs.js").is_file() && ["Mail", "ImapMail"].iter().any(|name| path.join(name).is_dir())
+}
+
+/// Does the name look like a domain?
+pub(super) fn is_domain(name: &str) -> bool {
+    let mut labels = name.split('.');
+    let last = labels.next_back().unwrap_or_default();
+    let label =
+        |l: &str| !l.is_empty() && !l.starts_with('-') && !l.ends_with('-') && l.chars().all(|c| c.is_alphanumeric() || c == '-');
+    let others: Vec<&str> = labels.collect();
+    let top = last.starts_with("xn--") || last.chars().count() >= 2 && last.chars().all(char::is_alphabetic);
+    !others.is_empty() && top && label(last) && others.into_iter().all(label)
+}
+
+fn is_of_an_account(name: &OsStr) -> bool {
+    OF_AN_ACCOUNT.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// What the folder or file is. Folders that were given a name count as accounts.
+pub(super) fn of(path: &Path, named: &BTreeMap<PathBuf, String>, depth: usize) -> Result<Class> {
+    if is_profile(path) {
+        return Ok(Class::Profile);
+    }
+    if is_takeout_root(path) || !stores(path)?.is_empty() {
+        return Ok(Class::Account);
+    }
+    let Ok(entries) = entries(path) else { return Ok(Class::Nothing) };
+    let children: Vec<OsString> = entries.into_iter().filter(|(_, kind)| kind.is_dir()).map(|(name, _)| name).collect();
+    for name in children.iter().filter(|name| is_of_an_account(name)) {
+        if holds_account_data(&path.join(name), name)? {
+            return Ok(Class::Account);
+        }
+    }
+    if depth >= MAX_DEPTH {
+        return Ok(Class::Nothing);
+    }
+    let (mut stores, mut marked, mut groups, mut pim) = (Vec::new(), 0, false, 0);
+    for name in children.iter().filter(|name| !is_hidden(name)).take(MAX_CHILDREN) {
+        let child = path.join(name);
+        let is_named = !named.is_empty() && fs::canonicalize(&child).is_ok_and(|real| named.contains_key(&real));
+        // What cannot be looked at says nothing about its neighbours.
+        match if is_named { Class::Account } else { of(&child, named, depth + 1).unwrap_or(Class::Nothing) } {
+            Class::Account => {
+                let formats: Vec<Format> = self::stores(&child).unwrap_or_default().into_iter().map(|e| e.format).collect();
+                pim += usize::from(!formats.is_empty() && formats.iter().all(|f| matches!(f, Format::Ics | Format::Vcf)));
+                marked += usize::from(is_named || is_marked(&child, name, &formats));
+                stores.push(name.to_string_lossy().into_owned());
+            }
+            Class::Accounts | Class::Profile => groups = true,
+            Class::Unclear(between) => return Ok(Class::Unclear(between)),
+            Class::Nothing => {}
+        }
+    }
+    Ok(if groups || marked > 0 {
+        Class::Accounts
+    } else if stores.is_empty() {
+        Class::Nothing
+    } else if pim == stores.len() {
+        // Calendars or address books side by side: nobody's account is nothing but one of these.
+        Class::Account
+    } else if path.file_name().is_some_and(|n| is_domain(&n.to_string_lossy())) {
+        Class::Accounts
+    } else {
+        let some: Vec<String> = stores.iter().take(3).map(|name| crate::model::printable(name)).collect();
+        let more = if stores.len() > some.len() { ", ..." } else { "" };
+        let some = some.join(", ");
+        Class::Unclear(format!("one account with the folders {some}{more}, or the accounts {some}{more}"))
+    })
+}
+
+/// Does a folder that is named like a part of an account hold such data?
+fn holds_account_data(path: &Path, name: &OsStr) -> Result<bool> {
+    if name.eq_ignore_ascii_case("takeout") && is_takeout_root(path) {
+        return Ok(true);
+    }
+    if name.eq_ignore_ascii_case("sieve") {
+        return Ok(entries(path).unwrap_or_default().iter().any(|(n, _)| Path::new(n).extension().is_some_and(|e| e == "sieve")));
+    }
+    Ok(!formats_within(path)?.is_empty() || name.eq_ignore_ascii_case("maildir") && maildir::is_maildir(path))
+}
+
+/// Is a store by all appearance a whole account, and not one folder of an account?
+fn is_marked(path: &Path, name: &OsStr, formats: &[Format]) -> bool {
+    let address = name.to_string_lossy().contains('@');
+    let inbox = || {
+        entries(path).unwrap_or_default().iter().any(|(entry, _)| {
+            let stem = Path::new(entry).file_stem().unwrap_or(entry);
+            stem.eq_ignore_ascii_case("inbox")
+        })
+    };
+    formats.is_empty() || address || maildir::is_account(path).unwrap_or(false) || inbox()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn domains_are_told_from_other_names_with_dots() {
+        for name in ["firma.example", "a-b.co.uk", "müller.de", "x.xn--p1ai"] {
+            assert!(is_domain(name), "{name}");
+        }
+        for name in ["users", "backup.2024", ".maildir", "a..de", "v1.0", "-a.de", "a_b.de", "", "."] {
+            assert!(!is_domain(name), "{name}");
+        }
+    }
+}

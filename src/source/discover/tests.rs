@@ -1,0 +1,218 @@
+use std::path::Path;
+
+use super::super::sinks::{read_all, tree_of};
+use super::*;
+
+const MBOX: &str = "From a@b Mon Jan  1 00:00:00 2024\nSubject: b\n\nx\n";
+
+fn find(path: &Path) -> Discovery {
+    discover(&[path.to_owned()], &[], None).unwrap()
+}
+
+fn accounts(discovery: &Discovery) -> Vec<&str> {
+    discovery.accounts.iter().map(|a| a.account.as_str()).collect()
+}
+
+fn leftovers(discovery: &Discovery) -> Vec<(&str, &str)> {
+    discovery.leftovers.iter().map(|l| (l.place.path.as_str(), l.reason.as_str())).collect()
+}
+
+/// All collections of an account with their kinds, and all places of items.
+fn content(account: &AccountSource) -> (Vec<String>, Vec<String>) {
+    let (mut names, mut places) = (Vec::new(), Vec::new());
+    for reader in &account.readers {
+        names.extend(reader.collections().unwrap().iter().map(|h| format!("{} {}", h.kind, h.path)));
+        places.extend(read_all(reader.as_ref()).1.places());
+    }
+    (names, places)
+}
+
+fn write(dir: &Path, name: &str, text: &str) {
+    let path = dir.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn refusal(path: &Path) -> Error {
+    discover(&[path.to_owned()], &[], None).err().expect("is refused")
+}
+
+#[test]
+fn a_store_is_an_account_named_by_its_folder() {
+    let dir = tree_of(&["anna/cur/1:2,S", "anna/new/", "anna/tmp/", "anna/.Sent/cur/2:2,S", "anna/.Sent/new/"]);
+    let found = find(&dir.path().join("anna"));
+    assert_eq!(accounts(&found), ["anna"]);
+    assert_eq!(
+        content(&found.accounts[0]),
+        (vec!["mail INBOX".into(), "mail Sent".into()], vec!["cur/1:2,S".into(), ".Sent/cur/2:2,S".into()])
+    );
+}
+
+#[test]
+fn an_account_of_many_stores_loses_nothing() {
+    let dir = tree_of(&[
+        "users/anna/Maildir/cur/1:2,S",
+        "users/anna/Maildir/new/",
+        "users/anna/eml/INBOX/1.eml",
+        "users/anna/sieve/main.sieve",
+        "users/anna/note.txt",
+        "users/bob/Maildir/cur/",
+        "users/bob/Maildir/new/",
+        "accounts/people.ldif",
+        "SUMMARY.json",
+    ]);
+    write(dir.path(), "users/anna/mbox/Sent.mbox", MBOX);
+    let found = find(dir.path());
+    assert_eq!(accounts(&found), ["anna", "bob"]);
+    assert_eq!(leftovers(&found), [("SUMMARY.json", "belongs to no account"), ("accounts/people.ldif", "belongs to no account")]);
+    let (names, places) = content(&found.accounts[0]);
+    // Both stores have an inbox, so the second one goes under its store's name.
+    assert_eq!(names, ["mail INBOX", "mail eml/INBOX", "mail Sent", "files sieve", "files anna"].map(str::to_owned));
+    assert_eq!(
+        places,
+        ["Maildir/cur/1:2,S", "eml/INBOX/1.eml", "mbox/Sent.mbox", "sieve/main.sieve", "note.txt"].map(str::to_owned)
+    );
+    let heads = found.accounts[0].readers[1].collections().unwrap();
+    assert_eq!(heads[0].source_path, "eml/INBOX");
+}
+
+#[test]
+fn domain_folders_make_addresses() {
+    let dir = tree_of(&[
+        "Firma.example/anna/cur/1:2,S",
+        "Firma.example/anna/new/",
+        "Firma.example/bob@other.example/Maildir/cur/",
+        "Firma.example/bob@other.example/Maildir/new/",
+        "second.example/anna/Maildir/new/",
+        "second.example/anna/Maildir/cur/",
+        "second.example/README",
+    ]);
+    let found = find(dir.path());
+    assert_eq!(accounts(&found), ["anna@firma.example", "anna@second.example", "bob@other.example"]);
+    assert_eq!(leftovers(&found), [("second.example/README", "belongs to no account")]);
+    assert_eq!(accounts(&find(&dir.path().join("second.example"))), ["anna@second.example"]);
+}
+
+#[test]
+fn maildirs_side_by_side_are_refused_until_it_is_said_what_they_are() {
+    let dir = tree_of(&["a/cur/1:2,S", "a/new/", "b/cur/2:2,", "b/new/"]);
+    let error = refusal(dir.path());
+    assert_eq!(error.kind(), Kind::Usage);
+    assert!(error.to_string().contains("one account with the folders a, b, or the accounts a, b"), "{error}");
+    assert!(error.next_step().unwrap().contains("--as"));
+    let forced = discover(&[dir.path().to_owned()], &[], Some(Format::MaildirFs)).unwrap();
+    assert_eq!(content(&forced.accounts[0]).0, ["mail a", "mail b"]);
+    let named = discover(&[], &[("x@y".into(), dir.path().to_owned())], None).unwrap();
+    assert_eq!((accounts(&named), content(&named.accounts[0]).0), (vec!["x@y"], vec!["mail a".into(), "mail b".into()]));
+    let one = [("anna".to_owned(), dir.path().join("a"))];
+    assert_eq!(accounts(&discover(&[dir.path().to_owned()], &one, None).unwrap()), ["anna", "b"]);
+}
+
+#[test]
+fn maildirs_with_marks_of_an_account_are_accounts() {
+    let dir = tree_of(&["a/cur/1:2,S", "a/new/", "a/subscriptions", "b/cur/2:2,", "b/new/"]);
+    assert_eq!(accounts(&find(dir.path())), ["a", "b"]);
+}
+
+#[test]
+fn message_files_in_folders_are_refused_until_it_is_said_what_they_are() {
+    let dir = tree_of(&["2023/1.eml", "2024/2.eml", "2024/notes"]);
+    assert_eq!(refusal(dir.path()).kind(), Kind::Usage);
+    let forced = discover(&[dir.path().to_owned()], &[], Some(Format::Eml)).unwrap();
+    assert_eq!(content(&forced.accounts[0]).1, ["2023/1.eml", "2024/2.eml", "2024/notes"]);
+}
+
+#[test]
+fn a_takeout_is_one_account_named_by_the_folder_around_it() {
+    let gmail = MBOX.replace("Subject", "X-Gmail-Labels: Inbox\nSubject");
+    let dir = tree_of(&["anna/Takeout/archive_browser.html", "anna/Takeout/Drive/a/b.txt"]);
+    write(dir.path(), "anna/Takeout/E-Mail/Alle Nachrichten.mbox", &gmail);
+    write(dir.path(), "anna/Takeout/E-Mail/Gesendet.mbox", MBOX);
+    for path in ["anna", "anna/Takeout"] {
+        let found = find(&dir.path().join(path));
+        assert_eq!(accounts(&found), ["anna"], "{path}");
+        let formats: Vec<Format> = found.accounts[0].readers.iter().map(|r| r.format()).collect();
+        assert_eq!(formats, [Format::Files, Format::Takeout, Format::Files]);
+        let (names, places) = content(&found.accounts[0]);
+        assert_eq!(names, ["files Drive", "mail Alle Nachrichten", "mail Gesendet", "files Takeout"]);
+        assert_eq!(places.len(), 4);
+    }
+}
+
+#[test]
+fn a_thunderbird_profile_has_an_account_a_server() {
+    let dir = tree_of(&["p/prefs.js", "p/cookies.sqlite", "p/ImapMail/x.msf"]);
+    write(dir.path(), "p/Mail/Local Folders/Inbox", MBOX);
+    write(dir.path(), "p/Mail/Local Folders/Inbox.msf", "");
+    write(dir.path(), "p/ImapMail/imap.firma.example/INBOX", MBOX);
+    let found = find(&dir.path().join("p"));
+    assert_eq!(accounts(&found), ["Local Folders", "imap.firma.example"]);
+    assert_eq!(content(&found.accounts[0]).1, ["Inbox"]);
+    let left: Vec<&str> = found.leftovers.iter().map(|l| l.place.path.as_str()).collect();
+    assert_eq!(left, ["ImapMail/x.msf", "cookies.sqlite", "prefs.js"]);
+}
+
+#[test]
+fn a_maildir_leaves_what_is_no_mail_to_the_files() {
+    let dir = tree_of(&[
+        "a/cur/1:2,S",
+        "a/new/",
+        "a/.Sent/cur/",
+        "a/dovecot.index",
+        "a/subscriptions",
+        "a/sieve/x.sieve",
+        "a/courierimapkeywords/:list",
+        "a/notes.txt",
+    ]);
+    std::os::unix::fs::symlink("sieve/x.sieve", dir.path().join("a/.dovecot.sieve")).unwrap();
+    let found = find(&dir.path().join("a"));
+    let (names, places) = content(&found.accounts[0]);
+    assert_eq!(names, ["mail INBOX", "mail Sent", "files sieve", "files a"]);
+    assert_eq!(places, ["cur/1:2,S", "sieve/x.sieve", "notes.txt"]);
+}
+
+#[test]
+fn links_and_loops_and_hidden_folders_are_left_and_end() {
+    let dir = tree_of(&[
+        "users/a/Maildir/cur/1:2,S",
+        "users/a/Maildir/new/",
+        "users/.snapshot/a/Maildir/cur/",
+        "users/.snapshot/a/Maildir/new/",
+    ]);
+    std::os::unix::fs::symlink("..", dir.path().join("users/up")).unwrap();
+    std::os::unix::fs::symlink("/", dir.path().join("users/a/root")).unwrap();
+    let found = find(&dir.path().join("users"));
+    assert_eq!(accounts(&found), ["a"]);
+    assert_eq!(
+        leftovers(&found),
+        [(".snapshot", "hidden folder"), ("a/root", "link, not followed"), ("up", "link, not followed")].map(|x| x)
+    );
+}
+
+#[test]
+fn two_accounts_never_share_a_name() {
+    let dir = tree_of(&["x/a/Maildir/cur/", "x/a/Maildir/new/", "y/a/Maildir/cur/", "y/a/Maildir/new/"]);
+    let error = refusal(dir.path());
+    assert!(error.to_string().contains("two accounts would be called a"), "{error}");
+    let named = [("b".to_owned(), dir.path().join("y/a"))];
+    assert_eq!(accounts(&discover(&[dir.path().to_owned()], &named, None).unwrap()), ["a", "b"]);
+}
+
+#[test]
+fn nothing_known_and_nothing_there_are_errors() {
+    let dir = tree_of(&["a/b.txt"]);
+    assert_eq!(refusal(dir.path()).kind(), Kind::Source);
+    assert_eq!(refusal(&dir.path().join("missing")).kind(), Kind::Source);
+    assert!(discover(&[dir.path().to_owned()], &[], Some(Format::MaildirFs)).is_err());
+    let files = discover(&[dir.path().to_owned()], &[], Some(Format::Files)).unwrap();
+    assert_eq!(content(&files.accounts[0]).1, ["a/b.txt"]);
+}
+
+#[test]
+fn a_single_mbox_is_an_account() {
+    let dir = tree_of(&[]);
+    write(dir.path(), "anna.mbox", MBOX);
+    let found = find(&dir.path().join("anna.mbox"));
+    assert_eq!(accounts(&found), ["anna"]);
+    assert_eq!((content(&found.accounts[0]).1, found.accounts[0].root.as_path()), (vec!["anna.mbox".to_owned()], dir.path()));
+}
