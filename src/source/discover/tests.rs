@@ -216,3 +216,70 @@ fn a_single_mbox_is_an_account() {
     assert_eq!(accounts(&found), ["anna"]);
     assert_eq!((content(&found.accounts[0]).1, found.accounts[0].root.as_path()), (vec!["anna.mbox".to_owned()], dir.path()));
 }
+
+/// For stores with a `ground-truth.jsonl` beside their accounts: `FLOE_GROUND_TRUTH` names their folders, parted by `:`.
+#[test]
+#[ignore = "reads stores that are not part of the repository"]
+fn given_stores_are_read_as_their_ground_truth_says() {
+    let stores = std::env::var("FLOE_GROUND_TRUTH").expect("FLOE_GROUND_TRUTH names stores");
+    for store in stores.split(':').map(Path::new) {
+        let started = std::time::Instant::now();
+        let found = find(store);
+        let mut got = BTreeMap::new();
+        let mut empty = 0;
+        for account in &found.accounts {
+            for reader in &account.readers {
+                for head in reader.collections().unwrap().iter().filter(|h| h.kind == crate::model::CollectionKind::Mail) {
+                    let mut kept = super::super::sinks::Kept::default();
+                    reader.read(head, None, &mut kept).unwrap();
+                    assert_eq!(reader.count(head).unwrap(), (kept.items.len() + kept.exceptions.len()) as u64, "{}", head.path);
+                    assert!(kept.exceptions.is_empty(), "{:?}", kept.exceptions.first());
+                    empty += usize::from(kept.items.is_empty());
+                    for item in kept.items {
+                        assert!(item.state.notes.is_empty(), "{:?}", item.state.notes);
+                        let path = account.root.join(&item.place.path);
+                        let path = path.strip_prefix(store).unwrap().to_string_lossy().into_owned();
+                        let key = (account.account.clone(), path, item.place.offset);
+                        got.insert(key, (head.path.clone(), item.place.uid, item.state));
+                    }
+                }
+            }
+        }
+        let elapsed = started.elapsed();
+        let (mut seen, mut wrong) = (0usize, Vec::new());
+        for line in fs::read_to_string(store.join("ground-truth.jsonl")).unwrap().lines() {
+            let want: serde_json::Value = serde_json::from_str(line).unwrap();
+            let text = |name: &str| want[name].as_str().unwrap().to_owned();
+            let words = |name: &str| {
+                let mut words: Vec<String> =
+                    want[name].as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect();
+                words.sort();
+                words
+            };
+            seen += 1;
+            let Some((folder, uid, state)) = got.remove(&(text("account"), text("path"), None)) else {
+                wrong.push(format!("missing: {}", text("path")));
+                continue;
+            };
+            let mut flags: Vec<String> =
+                state.flags.iter().map(|f| serde_json::to_value(f).unwrap().as_str().unwrap().into()).collect();
+            flags.sort();
+            let mut keywords = state.keywords;
+            keywords.sort();
+            let right = folder.0.join("/") == text("folder")
+                && uid.map(u64::from) == want["uid"].as_u64()
+                && state.date.map(|d| d.at.as_second()) == want["internal_date_unix"].as_i64()
+                && flags == words("flags")
+                && keywords == words("keywords");
+            if !right {
+                wrong.push(format!("{folder} {uid:?} {flags:?} {keywords:?} instead of {line}"));
+            }
+        }
+        assert_eq!((wrong.first(), wrong.len(), got.len()), (None, 0, 0), "{}", store.display());
+        println!(
+            "{}: {} accounts, {seen} messages as said, {empty} empty folders, {elapsed:?}",
+            store.display(),
+            found.accounts.len()
+        );
+    }
+}
