@@ -5,16 +5,16 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::class::{self, Class};
+use super::class::{self, Class, Looker, Unclear};
 use super::moved::Moved;
-use super::{AccountSource, Leftover, is_hidden, leave, open, unclear};
+use super::{AccountSource, Leftover, is_hidden, leave, open};
 use crate::error::{Error, Kind, Result};
 use crate::source::{Format, Reader, eml, files, maildir, name_of};
 
 /// An account in a format that the person named.
-pub(super) fn forced(account: String, path: &Path, format: Format) -> Result<AccountSource> {
+pub(super) fn forced(look: &Looker, account: String, path: &Path, format: Format) -> Result<AccountSource> {
     if format == Format::Takeout && path.is_dir() {
-        return mixed(account, path, path, &mut Vec::new());
+        return mixed(look, account, path, path, &mut Vec::new());
     }
     let reader = if format == Format::Eml { eml::open_every(path)? } else { open(path, format)? };
     if reader.collections()?.is_empty() {
@@ -26,42 +26,51 @@ pub(super) fn forced(account: String, path: &Path, format: Format) -> Result<Acc
 }
 
 /// An account that the person named, in whatever format.
-pub(super) fn named(account: String, path: &Path, leftovers: &mut Vec<Leftover>) -> Result<AccountSource> {
-    match class::of(path, &Default::default(), 0)? {
-        Class::Accounts | Class::Profile => Err(unclear(path, "one account was named, but it looks like several accounts")),
-        Class::Account => mixed(account, path, path, leftovers),
-        // That it is one account has been said, so folders side by side are its folders.
-        Class::Unclear(_) => {
-            let mut readers = Vec::new();
-            for format in class::formats_within(path)? {
-                readers.push(open(path, format)?);
-            }
-            Ok(AccountSource { account, root: path.to_owned(), readers })
-        }
+pub(super) fn named(look: &Looker, account: String, path: &Path, leftovers: &mut Vec<Leftover>) -> Result<AccountSource> {
+    match look.class(path)? {
+        Class::Accounts | Class::Profile => Err(Unclear::several(path).error()),
+        Class::Account => mixed(look, account, path, path, leftovers),
+        Class::Unclear(_) => one(look, account, path),
         Class::Nothing => Err(Error::source("nothing here is of a format that floe knows")
             .with("path", path.display())
             .hint("name the format with --as, for example --as eml or --as files")),
     }
 }
 
+/// An account of which it is known that it is only one, so stores side by side in it are its folders.
+pub(super) fn one(look: &Looker, account: String, path: &Path) -> Result<AccountSource> {
+    let mut readers = Vec::new();
+    for format in one_of_each_kind(look.formats_within(path)?, false) {
+        readers.push(open(path, format)?);
+    }
+    Ok(AccountSource { account, root: path.to_owned(), readers })
+}
+
 /// An account and everything in its folder; leftovers are relative to `given`.
-pub(super) fn mixed(account: String, path: &Path, given: &Path, leftovers: &mut Vec<Leftover>) -> Result<AccountSource> {
+pub(super) fn mixed(
+    look: &Looker,
+    account: String,
+    path: &Path,
+    given: &Path,
+    leftovers: &mut Vec<Leftover>,
+) -> Result<AccountSource> {
     let metadata = fs::metadata(path).map_err(|e| Error::io(Kind::Source, "cannot look at the path", path, e))?;
     if metadata.is_file() {
         let mut readers = Vec::new();
-        for evidence in class::stores(path)? {
+        for evidence in look.stores(path)? {
             readers.push(open(path, evidence.format)?);
         }
         let root = path.parent().unwrap_or(path).to_owned();
         return Ok(AccountSource { account, root, readers });
     }
-    let mut parts = Parts { root: path, given, readers: Vec::new(), leftovers };
+    let mut parts = Parts { look, root: path, given, readers: Vec::new(), leftovers };
     parts.folder(path, class::is_takeout_root(path))?;
     let readers = parts.finish()?;
     Ok(AccountSource { account, root: path.to_owned(), readers })
 }
 
 struct Parts<'a> {
+    look: &'a Looker,
     root: &'a Path,
     /// What leftovers are relative to.
     given: &'a Path,
@@ -74,7 +83,7 @@ impl Parts<'_> {
     fn folder(&mut self, dir: &Path, takeout: bool) -> Result<()> {
         let mut here: BTreeSet<Format> = BTreeSet::new();
         if !takeout {
-            here.extend(class::stores(dir)?.into_iter().map(|e| e.format));
+            here.extend(self.look.stores(dir)?.into_iter().map(|e| e.format));
         }
         let mut claimed = HashSet::new();
         for &format in &here {
@@ -108,24 +117,32 @@ impl Parts<'_> {
         Ok(())
     }
 
+    /// Opens a store that is part of the account; if that fails the others go on.
+    fn store(&mut self, path: &Path, format: Format) {
+        match open(path, format) {
+            Ok(reader) => self.readers.push(reader),
+            Err(_) => leave(self.leftovers, self.given, path, "the store cannot be opened"),
+        }
+    }
+
     fn subfolder(&mut self, child: &Path, name: &OsStr, takeout: bool, here: &BTreeSet<Format>, whole_tree: bool) -> Result<()> {
         if class::is_takeout_root(child) {
             return self.folder(child, true);
         }
         let known = if is_hidden(name) && !name.eq_ignore_ascii_case(".maildir") {
             BTreeSet::new()
-        } else if class::stores(child)?.is_empty() && holds_accounts_store(child) {
+        } else if self.look.stores(child)?.is_empty() && holds_accounts_store(child) {
             // A whole store of its own further down, not folders of one.
             return self.folder(child, false);
         } else {
-            one_of_each_kind(class::formats_within(child)?, takeout)
+            one_of_each_kind(self.look.formats_within(child)?, takeout)
         };
         let of_tree = |f: &Format| whole_tree && here.iter().any(|h| kind_of(*h) == kind_of(*f));
         for &format in known.iter().filter(|f| !of_tree(f)) {
-            self.readers.push(open(child, format)?);
+            self.store(child, format);
         }
         if known.is_empty() && !whole_tree && holds_files(child) {
-            self.readers.push(files::open(child, Format::Files)?);
+            self.store(child, Format::Files);
         }
         Ok(())
     }

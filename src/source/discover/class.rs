@@ -1,13 +1,14 @@
 //! What a folder is, judged by what lies in it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, FileType};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::is_hidden;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::source::{Evidence, Format, eml, ics, maildir, mbox, vcf};
 
 /// Levels below a path that are looked at.
@@ -44,8 +45,39 @@ pub(super) enum Class {
     Profile,
     /// Accounts, or folders of accounts.
     Accounts,
-    /// It could be two things: between what.
-    Unclear(String),
+    /// It could be two things.
+    Unclear(Unclear),
+}
+
+/// A folder that could be two things.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unclear {
+    path: PathBuf,
+    between: String,
+    formats: BTreeSet<Format>,
+}
+
+impl Unclear {
+    /// One account was named, but there seem to be several.
+    pub(super) fn several(path: &Path) -> Self {
+        let between = "the one account that was named, or several accounts".to_owned();
+        Unclear { path: path.to_owned(), between, formats: BTreeSet::new() }
+    }
+
+    pub(super) fn error(self) -> Error {
+        let formats: Vec<String> = self.formats.iter().map(Format::to_string).collect();
+        let format = if formats.is_empty() { "FORMAT".to_owned() } else { formats.join(" or ") };
+        Error::usage(format!("it is not clear what this is: {}", self.between))
+            .with("path", self.path.display())
+            .hint(format!("say --as {format} if it is one account, or give each account with --account NAME=PATH"))
+    }
+}
+
+/// Looks at folders and remembers what they are: the same one is asked for at several levels.
+pub(super) struct Looker {
+    /// Real paths that were given a name: they are accounts, whatever they look like.
+    pub(super) named: BTreeMap<PathBuf, String>,
+    stores: RefCell<HashMap<PathBuf, Vec<Evidence>>>,
 }
 
 /// Entries of a folder by name.
@@ -57,43 +89,6 @@ pub(super) fn entries(dir: &Path) -> io::Result<Vec<(OsString, FileType)>> {
     }
     entries.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(entries)
-}
-
-/// The stores that a path is at its top. A Maildir is nothing else besides.
-pub(super) fn stores(path: &Path) -> Result<Vec<Evidence>> {
-    if let Some(evidence) = maildir::detect(path)? {
-        return Ok(vec![evidence]);
-    }
-    let found = [mbox::detect(path)?, eml::detect(path)?, ics::detect(path)?, vcf::detect(path)?];
-    Ok(found.into_iter().flatten().collect())
-}
-
-/// The formats of stores at the top of a path or, if there are none, further below, where all of it is known to belong to
-/// one account.
-pub(super) fn formats_within(path: &Path) -> Result<BTreeSet<Format>> {
-    let here: BTreeSet<Format> = stores(path)?.into_iter().map(|e| e.format).collect();
-    if !here.is_empty() {
-        return Ok(here);
-    }
-    below(path, 1)
-}
-
-fn below(path: &Path, depth: usize) -> Result<BTreeSet<Format>> {
-    let mut formats = BTreeSet::new();
-    // A folder that cannot be listed is reported by the reader of plain files.
-    for (name, kind) in entries(path).unwrap_or_default() {
-        if !kind.is_dir() || is_hidden(&name) {
-            continue;
-        }
-        let child = path.join(name);
-        let here = stores(&child)?;
-        // Maildirs in a folder are one nested store, whatever is in them.
-        formats.extend(here.iter().map(|e| if e.format == Format::MaildirPlusPlus { Format::MaildirFs } else { e.format }));
-        if here.is_empty() && depth < MAX_DEPTH {
-            formats.extend(below(&child, depth + 1)?);
-        }
-    }
-    Ok(formats)
 }
 
 /// Is it the top of a Google Takeout?
@@ -117,71 +112,132 @@ pub(super) fn is_domain(name: &str) -> bool {
     !others.is_empty() && top && label(last) && others.into_iter().all(label)
 }
 
-fn is_of_an_account(name: &OsStr) -> bool {
+/// Is the folder named like a part of an account, and not after its owner?
+pub(super) fn is_of_an_account(name: &OsStr) -> bool {
     OF_AN_ACCOUNT.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// What the folder or file is. Folders that were given a name count as accounts.
-pub(super) fn of(path: &Path, named: &BTreeMap<PathBuf, String>, depth: usize) -> Result<Class> {
-    if is_profile(path) {
-        return Ok(Class::Profile);
+impl Looker {
+    pub(super) fn new() -> Self {
+        Looker { named: BTreeMap::new(), stores: RefCell::default() }
     }
-    if is_takeout_root(path) || !stores(path)?.is_empty() {
-        return Ok(Class::Account);
+
+    /// Was the path given a name?
+    pub(super) fn is_named(&self, path: &Path) -> bool {
+        !self.named.is_empty() && fs::canonicalize(path).is_ok_and(|real| self.named.contains_key(&real))
     }
-    let Ok(entries) = entries(path) else { return Ok(Class::Nothing) };
-    let children: Vec<OsString> = entries.into_iter().filter(|(_, kind)| kind.is_dir()).map(|(name, _)| name).collect();
-    for name in children.iter().filter(|name| is_of_an_account(name)) {
-        if holds_account_data(&path.join(name), name)? {
+
+    /// The stores that a path is at its top. A Maildir is nothing else besides.
+    pub(super) fn stores(&self, path: &Path) -> Result<Vec<Evidence>> {
+        if let Some(known) = self.stores.borrow().get(path) {
+            return Ok(known.clone());
+        }
+        let found = match maildir::detect(path)? {
+            Some(evidence) => vec![evidence],
+            None => {
+                [mbox::detect(path)?, eml::detect(path)?, ics::detect(path)?, vcf::detect(path)?].into_iter().flatten().collect()
+            }
+        };
+        self.stores.borrow_mut().insert(path.to_owned(), found.clone());
+        Ok(found)
+    }
+
+    /// The formats of stores at the top of a path or, if there are none, further below, where all of it is known to belong
+    /// to one account.
+    pub(super) fn formats_within(&self, path: &Path) -> Result<BTreeSet<Format>> {
+        let here: BTreeSet<Format> = self.stores(path)?.into_iter().map(|e| e.format).collect();
+        if here.is_empty() { self.below(path, 1) } else { Ok(here) }
+    }
+
+    fn below(&self, path: &Path, depth: usize) -> Result<BTreeSet<Format>> {
+        let mut formats = BTreeSet::new();
+        // A folder that cannot be listed is reported by the reader of plain files.
+        for (name, kind) in entries(path).unwrap_or_default() {
+            if !kind.is_dir() || is_hidden(&name) {
+                continue;
+            }
+            let child = path.join(name);
+            // Nor does one that cannot be looked at keep the others back.
+            let here = self.stores(&child).unwrap_or_default();
+            // Maildirs in a folder are one nested store, whatever is in them.
+            formats.extend(here.iter().map(|e| if e.format == Format::MaildirPlusPlus { Format::MaildirFs } else { e.format }));
+            if here.is_empty() && depth < MAX_DEPTH {
+                formats.extend(self.below(&child, depth + 1)?);
+            }
+        }
+        Ok(formats)
+    }
+
+    /// What the folder or file is.
+    pub(super) fn class(&self, path: &Path) -> Result<Class> {
+        self.class_at(path, 0)
+    }
+
+    fn class_at(&self, path: &Path, depth: usize) -> Result<Class> {
+        if is_profile(path) {
+            return Ok(Class::Profile);
+        }
+        if is_takeout_root(path) || !self.stores(path)?.is_empty() {
             return Ok(Class::Account);
         }
-    }
-    if depth >= MAX_DEPTH {
-        return Ok(Class::Nothing);
-    }
-    let (mut stores, mut marked, mut groups, mut pim) = (Vec::new(), 0, false, 0);
-    for name in children.iter().filter(|name| !is_hidden(name)).take(MAX_CHILDREN) {
-        let child = path.join(name);
-        let is_named = !named.is_empty() && fs::canonicalize(&child).is_ok_and(|real| named.contains_key(&real));
-        // What cannot be looked at says nothing about its neighbours.
-        match if is_named { Class::Account } else { of(&child, named, depth + 1).unwrap_or(Class::Nothing) } {
-            Class::Account => {
-                let formats: Vec<Format> = self::stores(&child).unwrap_or_default().into_iter().map(|e| e.format).collect();
-                pim += usize::from(!formats.is_empty() && formats.iter().all(|f| matches!(f, Format::Ics | Format::Vcf)));
-                marked += usize::from(is_named || is_marked(&child, name, &formats));
-                stores.push(name.to_string_lossy().into_owned());
+        let Ok(entries) = entries(path) else { return Ok(Class::Nothing) };
+        let children: Vec<OsString> = entries.into_iter().filter(|(_, kind)| kind.is_dir()).map(|(name, _)| name).collect();
+        for name in children.iter().filter(|name| is_of_an_account(name)) {
+            if self.holds_account_data(&path.join(name), name)? {
+                return Ok(Class::Account);
             }
-            Class::Accounts | Class::Profile => groups = true,
-            Class::Unclear(between) => return Ok(Class::Unclear(between)),
-            Class::Nothing => {}
         }
+        if depth >= MAX_DEPTH {
+            return Ok(Class::Nothing);
+        }
+        let (mut stores, mut marked, mut groups, mut pim) = (Vec::new(), 0, false, 0);
+        let mut unclear = None;
+        for name in children.iter().filter(|name| !is_hidden(name)).take(MAX_CHILDREN) {
+            let child = path.join(name);
+            let is_named = self.is_named(&child);
+            // What cannot be looked at says nothing about its neighbours.
+            match if is_named { Class::Account } else { self.class_at(&child, depth + 1).unwrap_or(Class::Nothing) } {
+                Class::Account => {
+                    let formats: Vec<Format> = self.stores(&child).unwrap_or_default().into_iter().map(|e| e.format).collect();
+                    pim += usize::from(!formats.is_empty() && formats.iter().all(|f| matches!(f, Format::Ics | Format::Vcf)));
+                    marked += usize::from(is_named || is_marked(&child, name, &formats));
+                    stores.push(name.to_string_lossy().into_owned());
+                }
+                Class::Accounts | Class::Profile => groups = true,
+                Class::Unclear(child) => unclear = unclear.or(Some(child)),
+                Class::Nothing => {}
+            }
+        }
+        let domain = || path.file_name().is_some_and(|n| is_domain(&n.to_string_lossy()));
+        Ok(match unclear {
+            // Beside accounts a folder is an account too.
+            _ if groups || marked > 0 => Class::Accounts,
+            Some(child) => Class::Unclear(child),
+            None if stores.is_empty() => Class::Nothing,
+            // Calendars or address books side by side: nobody's account is nothing but one of these.
+            None if pim == stores.len() => Class::Account,
+            None if domain() => Class::Accounts,
+            None => {
+                let some: Vec<String> = stores.iter().take(3).map(|name| crate::model::printable(name)).collect();
+                let more = if stores.len() > some.len() { ", ..." } else { "" };
+                let some = some.join(", ");
+                let between = format!("one account with the folders {some}{more}, or the accounts {some}{more}");
+                Class::Unclear(Unclear { path: path.to_owned(), between, formats: self.formats_within(path)? })
+            }
+        })
     }
-    Ok(if groups || marked > 0 {
-        Class::Accounts
-    } else if stores.is_empty() {
-        Class::Nothing
-    } else if pim == stores.len() {
-        // Calendars or address books side by side: nobody's account is nothing but one of these.
-        Class::Account
-    } else if path.file_name().is_some_and(|n| is_domain(&n.to_string_lossy())) {
-        Class::Accounts
-    } else {
-        let some: Vec<String> = stores.iter().take(3).map(|name| crate::model::printable(name)).collect();
-        let more = if stores.len() > some.len() { ", ..." } else { "" };
-        let some = some.join(", ");
-        Class::Unclear(format!("one account with the folders {some}{more}, or the accounts {some}{more}"))
-    })
-}
 
-/// Does a folder that is named like a part of an account hold such data?
-fn holds_account_data(path: &Path, name: &OsStr) -> Result<bool> {
-    if name.eq_ignore_ascii_case("takeout") && is_takeout_root(path) {
-        return Ok(true);
+    /// Does a folder that is named like a part of an account hold such data?
+    fn holds_account_data(&self, path: &Path, name: &OsStr) -> Result<bool> {
+        if name.eq_ignore_ascii_case("takeout") && is_takeout_root(path) {
+            return Ok(true);
+        }
+        if name.eq_ignore_ascii_case("sieve") {
+            let sieve = |(n, _): &(OsString, FileType)| Path::new(n).extension().is_some_and(|e| e == "sieve");
+            return Ok(entries(path).unwrap_or_default().iter().any(sieve));
+        }
+        Ok(!self.formats_within(path)?.is_empty())
     }
-    if name.eq_ignore_ascii_case("sieve") {
-        return Ok(entries(path).unwrap_or_default().iter().any(|(n, _)| Path::new(n).extension().is_some_and(|e| e == "sieve")));
-    }
-    Ok(!formats_within(path)?.is_empty() || name.eq_ignore_ascii_case("maildir") && maildir::is_maildir(path))
 }
 
 /// Is a store by all appearance a whole account, and not one folder of an account?

@@ -11,14 +11,13 @@ mod moved;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use self::class::Class;
+use self::class::{Class, Looker};
 use super::{Format, Reader, disk, eml, files, ics, maildir, mbox, name_of, vcf};
 use crate::error::{Error, Kind, Result};
 use crate::model::Place;
@@ -63,23 +62,23 @@ pub struct Discovery {
 /// `Kind::Source` when a path cannot be read or is nothing that floe knows, `Kind::Usage` when a path could be two things
 /// and `format` does not say which, or when two accounts would have one name.
 pub fn discover(paths: &[PathBuf], named: &[(String, PathBuf)], format: Option<Format>) -> Result<Discovery> {
-    let mut search = Search { named: BTreeMap::new(), accounts: Vec::new(), leftovers: Vec::new(), given: PathBuf::new() };
+    let mut search = Search { look: Looker::new(), accounts: Vec::new(), leftovers: Vec::new(), given: PathBuf::new() };
     for (name, path) in named {
         let real = real(path)?;
         let account = match format {
-            Some(format) => account::forced(name.clone(), path, format)?,
-            None => account::named(name.clone(), path, &mut search.leftovers)?,
+            Some(format) => account::forced(&search.look, name.clone(), path, format)?,
+            None => account::named(&search.look, name.clone(), path, &mut search.leftovers)?,
         };
         search.accounts.push(account);
-        search.named.insert(real, name.clone());
+        search.look.named.insert(real, name.clone());
     }
     for path in paths {
-        if search.named.contains_key(&real(path)?) {
+        if search.look.named.contains_key(&real(path)?) {
             continue;
         }
         search.given.clone_from(path);
         match format {
-            Some(format) => search.accounts.push(account::forced(name_of_store(path), path, format)?),
+            Some(format) => search.accounts.push(account::forced(&search.look, name_of_store(path), path, format)?),
             None => search.path(path)?,
         }
     }
@@ -103,12 +102,13 @@ fn real(path: &Path) -> Result<PathBuf> {
     fs::canonicalize(path).map_err(|e| Error::io(Kind::Source, "cannot find the path", path, e))
 }
 
-/// A store's name for an account: the folder's, or the file's without its suffix.
+/// A store's name for an account: the folder's, or if that is only `Maildir` or the like, that of the folder around it; of
+/// a file its own without the suffix.
 fn name_of_store(path: &Path) -> String {
     if path.is_file() {
         path.file_stem().map_or_else(|| name_of(path), |stem| stem.to_string_lossy().into_owned())
-    } else if class::is_takeout_root(path) && name_of(path) == "Takeout" {
-        // Every Takeout is called so; the folder that it lies in is named by a person.
+    } else if class::is_of_an_account(std::ffi::OsStr::new(&name_of(path))) {
+        // Everybody's is called so; the folder that it lies in is called after its owner.
         fs::canonicalize(path).ok().and_then(|p| p.parent().map(name_of)).unwrap_or_else(|| name_of(path))
     } else {
         name_of(path)
@@ -117,8 +117,7 @@ fn name_of_store(path: &Path) -> String {
 
 /// A search under the given paths.
 struct Search {
-    /// Real paths that were given a name.
-    named: BTreeMap<PathBuf, String>,
+    look: Looker,
     accounts: Vec<AccountSource>,
     leftovers: Vec<Leftover>,
     /// The path that is searched; leftovers are relative to it.
@@ -128,15 +127,15 @@ struct Search {
 impl Search {
     /// A path as given: a store, an account, or a folder of accounts.
     fn path(&mut self, path: &Path) -> Result<()> {
-        match class::of(path, &self.named, 0)? {
+        match self.look.class(path)? {
             Class::Account => {
-                let account = account::mixed(name_of_store(path), path, &self.given, &mut self.leftovers)?;
+                let account = account::mixed(&self.look, name_of_store(path), path, &self.given, &mut self.leftovers)?;
                 self.accounts.push(account);
                 Ok(())
             }
             Class::Profile => self.profile(path),
             Class::Accounts => self.accounts_in(path, 0),
-            Class::Unclear(between) => Err(unclear(path, &between)),
+            Class::Unclear(unclear) => Err(unclear.error()),
             Class::Nothing => Err(Error::source("nothing here is of a format that floe knows")
                 .with("path", path.display())
                 .hint("name the format with --as, for example --as eml or --as files")),
@@ -146,7 +145,14 @@ impl Search {
     /// A folder of accounts, or of folders of accounts.
     fn accounts_in(&mut self, dir: &Path, depth: usize) -> Result<()> {
         let entries = class::entries(dir).map_err(|e| Error::io(Kind::Source, "cannot list the folder", dir, e))?;
-        let domain = self.domain_of(dir, &entries)?;
+        let domain = self.domain_of(dir, &entries);
+        let is_account = |path: &Path| matches!(self.look.class(path), Ok(Class::Account)) || self.look.is_named(path);
+        let accounts_here = entries.iter().any(|(name, kind)| kind.is_dir() && !is_hidden(name) && is_account(&dir.join(name)));
+        let address = |path: &Path| {
+            let user = name_of_store(path);
+            let address = domain.as_ref().filter(|_| !user.contains('@')).map(|domain| format!("{user}@{domain}"));
+            address.unwrap_or(user)
+        };
         for (name, kind) in entries {
             let path = dir.join(&name);
             if kind.is_symlink() {
@@ -157,7 +163,7 @@ impl Search {
                 self.leave(&path, "belongs to no account");
                 continue;
             }
-            if real(&path).is_ok_and(|real| self.named.contains_key(&real)) {
+            if self.look.is_named(&path) {
                 continue;
             }
             // Such as the snapshots of a file server, which hold everything once more.
@@ -166,7 +172,7 @@ impl Search {
                 continue;
             }
             // One folder that cannot be looked at must not keep the others back.
-            let class = match class::of(&path, &self.named, 0) {
+            let class = match self.look.class(&path) {
                 Ok(class) => class,
                 Err(_) => {
                     self.leave(&path, "cannot be looked at");
@@ -174,19 +180,20 @@ impl Search {
                 }
             };
             match class {
-                Class::Account => {
-                    let user = name_of_store(&path);
-                    let name = domain.as_ref().filter(|_| !user.contains('@')).map(|domain| format!("{user}@{domain}"));
-                    match account::mixed(name.unwrap_or(user), &path, &self.given, &mut self.leftovers) {
-                        Ok(account) => self.accounts.push(account),
-                        Err(e) if e.kind() == Kind::Usage => return Err(e),
-                        Err(_) => self.leave(&path, "cannot be looked at"),
-                    }
-                }
+                Class::Account => match account::mixed(&self.look, address(&path), &path, &self.given, &mut self.leftovers) {
+                    Ok(account) => self.accounts.push(account),
+                    Err(e) if e.kind() == Kind::Usage => return Err(e),
+                    Err(_) => self.leave(&path, "cannot be looked at"),
+                },
                 Class::Profile => self.profile(&path)?,
                 Class::Accounts if depth < MAX_DEPTH => self.accounts_in(&path, depth + 1)?,
                 Class::Accounts => self.leave(&path, "accounts nested too deeply"),
-                Class::Unclear(between) => return Err(unclear(&path, &between)),
+                // Beside accounts, and not beside folders of accounts, it is an account.
+                Class::Unclear(_) if accounts_here => {
+                    let account = account::one(&self.look, address(&path), &path)?;
+                    self.accounts.push(account);
+                }
+                Class::Unclear(unclear) => return Err(unclear.error()),
                 Class::Nothing => self.leave_all(&path),
             }
         }
@@ -194,19 +201,15 @@ impl Search {
     }
 
     /// The domain that the folder is named for: it must look like one and hold nothing but accounts.
-    fn domain_of(&self, dir: &Path, entries: &[(std::ffi::OsString, fs::FileType)]) -> Result<Option<String>> {
+    fn domain_of(&self, dir: &Path, entries: &[(std::ffi::OsString, fs::FileType)]) -> Option<String> {
         let name = name_of(dir);
-        if !class::is_domain(&name) {
-            return Ok(None);
-        }
-        for (child, _) in entries.iter().filter(|(_, kind)| kind.is_dir()) {
-            let path = dir.join(child);
-            let is_named = real(&path).is_ok_and(|real| self.named.contains_key(&real));
-            if !is_named && !matches!(class::of(&path, &self.named, 0), Ok(Class::Account)) {
-                return Ok(None);
-            }
-        }
-        Ok(Some(name.to_ascii_lowercase()))
+        let all_accounts = || {
+            entries.iter().filter(|(_, kind)| kind.is_dir()).all(|(child, _)| {
+                let path = dir.join(child);
+                self.look.is_named(&path) || matches!(self.look.class(&path), Ok(Class::Account | Class::Unclear(_)))
+            })
+        };
+        (class::is_domain(&name) && all_accounts()).then(|| name.to_lowercase())
     }
 
     /// A profile of Thunderbird: each server's folder is an account.
@@ -263,12 +266,6 @@ impl Search {
 
 fn leave(leftovers: &mut Vec<Leftover>, given: &Path, path: &Path, reason: &str) {
     leftovers.push(Leftover { place: disk::place_of(given, path), reason: reason.to_owned() });
-}
-
-fn unclear(path: &Path, between: &str) -> Error {
-    Error::usage(format!("it is not clear what this is: {between}"))
-        .with("path", path.display())
-        .hint("say --as FORMAT if it is one account, or give each account with --account NAME=PATH")
 }
 
 /// Opens a store by its format.

@@ -2,6 +2,7 @@ use std::path::Path;
 
 use super::super::sinks::{read_all, tree_of};
 use super::*;
+use std::collections::BTreeMap;
 
 const MBOX: &str = "From a@b Mon Jan  1 00:00:00 2024\nSubject: b\n\nx\n";
 
@@ -46,6 +47,13 @@ fn a_store_is_an_account_named_by_its_folder() {
         content(&found.accounts[0]),
         (vec!["mail INBOX".into(), "mail Sent".into()], vec!["cur/1:2,S".into(), ".Sent/cur/2:2,S".into()])
     );
+}
+
+#[test]
+fn a_folder_called_maildir_is_named_by_the_folder_around_it() {
+    let dir = tree_of(&["anna/Maildir/cur/1:2,S", "anna/Maildir/new/", "bob/Maildir/cur/", "bob/Maildir/new/"]);
+    let paths = ["anna", "bob"].map(|name| dir.path().join(name).join("Maildir"));
+    assert_eq!(accounts(&discover(&paths, &[], None).unwrap()), ["anna", "bob"]);
 }
 
 #[test]
@@ -99,7 +107,7 @@ fn maildirs_side_by_side_are_refused_until_it_is_said_what_they_are() {
     let error = refusal(dir.path());
     assert_eq!(error.kind(), Kind::Usage);
     assert!(error.to_string().contains("one account with the folders a, b, or the accounts a, b"), "{error}");
-    assert!(error.next_step().unwrap().contains("--as"));
+    assert!(error.next_step().unwrap().contains("--as maildir-fs"), "{:?}", error.next_step());
     let forced = discover(&[dir.path().to_owned()], &[], Some(Format::MaildirFs)).unwrap();
     assert_eq!(content(&forced.accounts[0]).0, ["mail a", "mail b"]);
     let named = discover(&[], &[("x@y".into(), dir.path().to_owned())], None).unwrap();
@@ -112,6 +120,15 @@ fn maildirs_side_by_side_are_refused_until_it_is_said_what_they_are() {
 fn maildirs_with_marks_of_an_account_are_accounts() {
     let dir = tree_of(&["a/cur/1:2,S", "a/new/", "a/subscriptions", "b/cur/2:2,", "b/new/"]);
     assert_eq!(accounts(&find(dir.path())), ["a", "b"]);
+}
+
+#[test]
+fn what_is_unclear_beside_accounts_is_an_account() {
+    let dir = tree_of(&["a/inbox/1.", "a/sent/1.", "b/x/2.", "b/y/3."]);
+    let found = find(dir.path());
+    assert_eq!(accounts(&found), ["a", "b"]);
+    assert_eq!(content(&found.accounts[1]), (vec!["mail x".into(), "mail y".into()], vec!["x/2.".into(), "y/3.".into()]));
+    assert!(refusal(&dir.path().join("b")).to_string().contains("folders x, y"));
 }
 
 #[test]

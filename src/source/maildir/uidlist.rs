@@ -155,7 +155,9 @@ pub(super) fn each(dir: &Path, f: &mut dyn FnMut(Line<'_>)) -> Result<(), String
 mod tests {
     use super::*;
 
-    fn lines(file: &str, text: &[u8]) -> (Option<Header>, Vec<(u32, Option<Vec<u8>>, Vec<u8>)>) {
+    type Seen = (u32, Option<Vec<u8>>, Vec<u8>);
+
+    fn lines(file: &str, text: &[u8]) -> (Option<Header>, Vec<Seen>) {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(file), text).unwrap();
         let mut lines = Vec::new();
