@@ -12,6 +12,8 @@ use std::hash::BuildHasher as _;
 use super::names;
 use super::tree::Trouble;
 
+/// Marks a GUID that is kept as a number. No GUID in a list begins with it: a line cannot have a line end in it.
+const HEX: u8 = b'\n';
 /// A folder that has not changed for so long is taken to be at rest.
 const AT_REST: Duration = Duration::from_secs(2);
 
@@ -181,8 +183,31 @@ impl Listing {
         }
     }
 
+    /// Keeps a GUID; the usual 32 hex digits as the 16 bytes that they stand for, after a mark.
+    fn add_guid(&mut self, guid: &[u8]) -> u32 {
+        let text = std::str::from_utf8(guid).unwrap_or_default();
+        match u128::from_str_radix(text, 16) {
+            Ok(number) if format!("{number:032x}") == text => {
+                let mut bytes = [HEX; 17];
+                if let Some(rest) = bytes.get_mut(1..) {
+                    rest.copy_from_slice(&number.to_be_bytes());
+                }
+                self.add_extra(&bytes)
+            }
+            _ => self.add_extra(guid),
+        }
+    }
+
     pub(super) fn guid(&self, entry: &Entry) -> Option<String> {
-        (entry.guid > 0).then(|| String::from_utf8_lossy(self.extra(entry.guid)).into_owned())
+        let bytes = self.extra(entry.guid);
+        match bytes.split_first() {
+            _ if entry.guid == 0 => None,
+            Some((&HEX, rest)) if rest.len() == 16 => {
+                let number = rest.iter().fold(0u128, |n, b| n << 8 | u128::from(*b));
+                Some(format!("{number:032x}"))
+            }
+            _ => Some(String::from_utf8_lossy(bytes).into_owned()),
+        }
     }
 
     pub(super) fn courier_keywords(&self, entry: &Entry) -> &[u8] {
@@ -192,12 +217,13 @@ impl Listing {
     /// Finds entries by base name while `f` runs and gives them UIDs, GUIDs and keywords.
     pub(super) fn assign(&mut self, f: impl FnOnce(&mut Assign<'_>)) {
         let hasher = DefaultHashBuilder::default();
-        let mut table: HashTable<usize> = HashTable::with_capacity(self.entries.len());
+        let mut table: HashTable<u32> = HashTable::with_capacity(self.entries.len());
         let mut last: Option<&[u8]> = None;
-        for (i, entry) in self.entries.iter().enumerate() {
+        // More than four billion names would not fit into memory anyway.
+        for (i, entry) in (0u32..).zip(&self.entries) {
             let base = self.base(entry);
             if last != Some(base) {
-                let hash = |at: &usize| self.entries.get(*at).map_or(0, |e| hasher.hash_one(self.base(e)));
+                let hash = |at: &u32| self.entries.get(*at as usize).map_or(0, |e| hasher.hash_one(self.base(e)));
                 table.insert_unique(hasher.hash_one(base), i, hash);
             }
             last = Some(base);
@@ -207,9 +233,8 @@ impl Listing {
 
     /// Puts the entries in the order in which they are handed on: by UID, those without last, then by base name.
     pub(super) fn sort_by_uid(&mut self) {
-        // Stable, and they are in the order of base names already.
         let mut entries = std::mem::take(&mut self.entries);
-        entries.sort_by_key(|e| e.uid);
+        entries.sort_unstable_by(|a, b| a.uid.cmp(&b.uid).then_with(|| self.order(a).cmp(&self.order(b))));
         self.entries = entries;
     }
 }
@@ -218,7 +243,7 @@ impl Listing {
 pub(super) struct Assign<'a> {
     listing: &'a mut Listing,
     /// First of the entries of each base name.
-    table: HashTable<usize>,
+    table: HashTable<u32>,
     hasher: DefaultHashBuilder,
 }
 
@@ -227,8 +252,9 @@ impl Assign<'_> {
     fn each(&mut self, name: &[u8], f: impl Fn(&mut Entry)) {
         let base = name.get(..names::base_len(name)).unwrap_or(name);
         let listing = &mut *self.listing;
-        let same = |i: &usize| listing.entries.get(*i).is_some_and(|e| listing.base(e) == base);
+        let same = |i: &u32| listing.entries.get(*i as usize).is_some_and(|e| listing.base(e) == base);
         let Some(&start) = self.table.find(self.hasher.hash_one(base), same) else { return };
+        let start = start as usize;
         let count = listing.entries.get(start..).unwrap_or_default().iter().take_while(|e| listing.base(e) == base).count();
         for entry in listing.entries.iter_mut().skip(start).take(count) {
             f(entry);
@@ -237,13 +263,13 @@ impl Assign<'_> {
 
     fn knows(&self, name: &[u8]) -> bool {
         let base = name.get(..names::base_len(name)).unwrap_or(name);
-        let same = |i: &usize| self.listing.entries.get(*i).is_some_and(|e| self.listing.base(e) == base);
+        let same = |i: &u32| self.listing.entries.get(*i as usize).is_some_and(|e| self.listing.base(e) == base);
         self.table.find(self.hasher.hash_one(base), same).is_some()
     }
 
     /// A UID, and perhaps a GUID. A name that is listed twice keeps the higher UID, which a server gave it last.
     pub(super) fn uid(&mut self, name: &[u8], uid: u32, guid: Option<&[u8]>) {
-        let guid = guid.filter(|_| self.knows(name)).map_or(0, |g| self.listing.add_extra(g));
+        let guid = guid.filter(|_| self.knows(name)).map_or(0, |g| self.listing.add_guid(g));
         self.each(name, |entry| {
             if entry.uid == u32::MAX || uid > entry.uid {
                 (entry.uid, entry.guid) = (uid, guid);
@@ -292,6 +318,13 @@ mod tests {
         let got: Vec<_> = listing.entries().iter().map(|e| (listing.name(e), e.uid)).collect();
         assert_eq!(got, [(&b"c:2,S"[..], 1), (b"b", 7), (b"a:2,", u32::MAX), (b"d", u32::MAX)]);
         assert_eq!(listing.guid(&listing.entries()[0]).as_deref(), Some("guid"));
+        for guid in
+            ["00ff5c1d28365036b8321000083ecc37", "FF5c1d28365036b8321000083ecc3700", "+0ff5c1d28365036b8321000083ecc37", "é"]
+        {
+            listing.assign(|by_name| by_name.uid(b"c", 9, Some(guid.as_bytes())));
+            listing.entries[0].uid = 1;
+            assert_eq!(listing.guid(&listing.entries()[0]).as_deref(), Some(guid));
+        }
         assert_eq!(listing.courier_keywords(&listing.entries()[1]), [4]);
     }
 

@@ -10,9 +10,6 @@ use rayon::prelude::*;
 use super::subscriptions;
 use crate::source::{FileStamp, disk};
 
-/// Files whose state is asked for at a time, on all cores.
-const BATCH: usize = 8192;
-
 /// Stamps of the files in a folder's three parts, of the server's files beside them, and of those at the store's top.
 pub(super) fn stamps(root: &Path, dir: &Path, in_trouble: bool) -> Vec<(String, FileStamp)> {
     let mut stamps = Vec::new();
@@ -23,13 +20,8 @@ pub(super) fn stamps(root: &Path, dir: &Path, in_trouble: bool) -> Vec<(String, 
     for part in ["cur", "new", "tmp"] {
         let path = dir.join(part);
         match fs::read_dir(&path) {
-            Ok(mut entries) => loop {
-                let batch: Vec<DirEntry> = entries.by_ref().take(BATCH).flatten().collect();
-                if batch.is_empty() {
-                    break;
-                }
-                stamps.par_extend(batch.into_par_iter().filter_map(|entry| stamp(part, &entry)));
-            },
+            // Asking for a file's state takes longer than listing it, so all cores do, while the listing goes on.
+            Ok(entries) => stamps.par_extend(entries.par_bridge().filter_map(|entry| stamp(part, &entry.ok()?))),
             // Also of what cannot be listed, so that a change of its rights shows.
             Err(_) => stamps.extend(fs::symlink_metadata(&path).ok().map(|m| (part.to_owned(), changed(&m)))),
         }
