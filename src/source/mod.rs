@@ -2,7 +2,7 @@
 //!
 //! A [`Reader`] covers one store of one account (a Maildir, an mbox, a folder of calendars). It lists collections, counts
 //! their items in a second and cheaper way, and hands every item to an [`ItemSink`]. It knows nothing of archives, never
-//! writes to the source, and never follows a link out of it. [`discover`] finds the readers for a path.
+//! writes to the source, and never follows a link out of it. [`discover()`] finds the readers for a path.
 
 pub mod coding;
 pub mod disk;
