@@ -8,10 +8,10 @@ use clap::{Parser, Subcommand};
 
 use crate::archive::{self, Archive, Options, Writer};
 use crate::error::{Error, Kind, Result};
-use crate::model::{Digest, printable, safe_file_name};
+use crate::model::{CollectionKind, Digest, printable, safe_file_name};
 use crate::monitor::Terminal;
-use crate::snapshot::{self, Account};
-use crate::source::mbox;
+use crate::snapshot;
+use crate::source::{Discovery, Format, discover, identify};
 
 /// Carry a company's mail into an archive that can be trusted, check it, take it out again
 #[derive(Debug, Parser)]
@@ -23,10 +23,28 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Capture mail stores into an archive
+    /// Say what is here without capturing it
     ///
-    /// Reads mbox files and folders of them, Thunderbird folders and Google Takeout mail. Each PATH is one account, named by
-    /// its file or folder name, or by --account. The source is never written to; what cannot be read is listed and counted.
+    /// Shows formats with the evidence for them, accounts, collections, counts, bytes, dates, the biggest items and trouble
+    /// to be expected. Refuses to guess when a path could be two things, and says between what.
+    ///
+    /// Example: floe identify mail
+    Identify {
+        /// Paths to look at
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        /// The format, where a path could be two things
+        #[arg(long = "as", value_name = "FORMAT")]
+        format: Option<Format>,
+        /// Print everything as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Capture mail stores and files into an archive
+    ///
+    /// Reads Maildirs, mbox files and folders of them, Thunderbird folders, Google Takeout mail, trees of .eml files, and other
+    /// files as they are. A PATH may hold one account or a tree of them. The source is never written to; what cannot be read is
+    /// listed and counted.
     ///
     /// Example: floe snapshot --account anna@acme.example=mail/anna --archive acme.floe
     Snapshot {
@@ -35,6 +53,9 @@ enum Command {
         /// Folder of the archive; made when it is not there
         #[arg(long)]
         archive: PathBuf,
+        /// The format of all paths, where they could be two things
+        #[arg(long = "as", value_name = "FORMAT")]
+        format: Option<Format>,
         /// A store and the account that it belongs to; may be given again
         #[arg(long = "account", value_name = "NAME=PATH", value_parser = named)]
         accounts: Vec<(String, PathBuf)>,
@@ -77,9 +98,10 @@ enum Command {
         /// SHA-256 of the item
         sha256: Digest,
     },
-    /// Take all mail out as .eml files
+    /// Take everything out: mail as .eml, files as files
     ///
-    /// Writes OUT/ACCOUNT/FOLDER/NUMBER-SHA256.eml with the internal date as the file's time. Existing files are never replaced.
+    /// Writes mail to OUT/ACCOUNT/FOLDER/NUMBER-SHA256.eml and files to OUT/ACCOUNT/files/PATH, with the internal date as the
+    /// file's time. Existing files are never replaced.
     ///
     /// Example: floe export acme.floe --out taken-out
     Export {
@@ -105,7 +127,10 @@ fn named(text: &str) -> Result<(String, PathBuf), String> {
 /// When the command failed as a whole.
 pub fn run(cli: Cli, out: &mut dyn Write) -> Result<u8> {
     match cli.command {
-        Command::Snapshot { paths, archive, accounts, level } => take(&paths, &accounts, &archive, level, out),
+        Command::Identify { paths, format, json } => look(&paths, format, json, out),
+        Command::Snapshot { paths, archive, format, accounts, level } => {
+            take(&discover(&paths, &accounts, format)?, &archive, level, out)
+        }
         Command::Verify { archive, full, json } => check(&archive, full, json, out),
         Command::List { archive, snapshot } => list(&archive, snapshot.as_deref(), out),
         Command::Show { archive, sha256 } => Archive::open(&archive)?.copy(sha256, out).map(|_| 0),
@@ -117,34 +142,39 @@ fn say(out: &mut dyn Write, text: std::fmt::Arguments<'_>) -> Result<()> {
     writeln!(out, "{text}").map_err(|e| Error::new(Kind::Storage, "cannot write to standard output").because(e))
 }
 
-fn take(paths: &[PathBuf], named: &[(String, PathBuf)], archive: &Path, level: i32, out: &mut dyn Write) -> Result<u8> {
-    let own = paths.iter().map(|p| {
-        let name = p.file_stem().map_or_else(|| p.display().to_string(), |n| n.to_string_lossy().into_owned());
-        (name, p.clone())
-    });
-    let mut accounts: Vec<Account> = Vec::new();
-    for (name, path) in own.chain(named.iter().cloned()) {
-        let evidence = mbox::detect(&path)?.ok_or_else(|| {
-            Error::usage("nothing that floe can read is here")
-                .with("path", path.display())
-                .hint("floe reads mbox files and folders of them")
-        })?;
-        let reader = mbox::open(&path, evidence.format)?;
-        match accounts.iter_mut().find(|a| a.name == name) {
-            Some(_) => {
-                return Err(Error::usage("two stores would be one account")
-                    .with("account", name)
-                    .hint("name them with --account"));
-            }
-            None => accounts.push(Account { name, path: path.display().to_string(), readers: vec![reader] }),
+fn look(paths: &[PathBuf], format: Option<Format>, json: bool, out: &mut dyn Write) -> Result<u8> {
+    let found = identify(&discover(paths, &[], format)?, &Terminal::new(false))?;
+    if json {
+        let text = serde_json::to_string(&found).map_err(|e| Error::new(Kind::Internal, "cannot write JSON").because(e))?;
+        say(out, format_args!("{text}"))?;
+        return Ok(0);
+    }
+    for evidence in &found.evidence {
+        say(out, format_args!("{}: {}", evidence.format, printable(&evidence.because.join(", "))))?;
+    }
+    for c in &found.collections {
+        let span = match (c.oldest, c.newest) {
+            (Some(oldest), Some(newest)) => format!("{} to {}", oldest.strftime("%F"), newest.strftime("%F")),
+            _ => String::new(),
+        };
+        let name = printable(&format!("{}  {}", c.account, c.collection));
+        say(out, format_args!("{:>8} items {:>13} bytes  {span:24} {name}", c.items, c.bytes))?;
+        if let Some((place, bytes)) = c.biggest.first().filter(|(_, bytes)| *bytes > 25 << 20) {
+            say(out, format_args!("         biggest: {bytes} bytes, {place}"))?;
         }
     }
-    if accounts.is_empty() {
-        return Err(Error::usage("no store was given").hint("name a path, or --account NAME=PATH"));
+    let (items, bytes) = found.collections.iter().fold((0, 0), |(n, b), c| (n + c.items, b + c.bytes));
+    say(out, format_args!("{items} items, {bytes} bytes, {} would be skipped or fail", found.trouble.len()))?;
+    Ok(0)
+}
+
+fn take(found: &Discovery, archive: &Path, level: i32, out: &mut dyn Write) -> Result<u8> {
+    if found.accounts.is_empty() {
+        return Err(Error::usage("no account was found").hint("name a path that holds mail, or --account NAME=PATH"));
     }
     let mut writer = Writer::open(archive, level)?;
     let options = Options { level: Some(level), reread: true };
-    let done = snapshot::run(&accounts, &mut writer, options, &Terminal::new(false))?;
+    let done = snapshot::run(found, &mut writer, options, &Terminal::new(false))?;
     let l = &done.root.ledger;
     say(out, format_args!("snapshot {} with {} new objects", done.id, done.new_objects))?;
     say(
@@ -206,11 +236,17 @@ fn export(path: &Path, to: &Path, id: Option<&str>, out: &mut dyn Write) -> Resu
     let (mut written, mut failed) = (0u64, 0u64);
     for account in &snapshot.root.accounts {
         for c in archive.collections(account)? {
-            let mut folder = to.join(safe_file_name(&account.account));
-            folder.extend(c.head.path.0.iter().map(|s| safe_file_name(s)));
-            fs::create_dir_all(&folder).map_err(|e| Error::io(Kind::Storage, "cannot make the folder", &folder, e))?;
+            let account_folder = to.join(safe_file_name(&account.account));
             for (i, item) in archive.placements(&c)?.iter().enumerate() {
-                let file = folder.join(format!("{:06}-{}.eml", i + 1, item.sha256));
+                let file = account_folder.join(if c.head.kind == CollectionKind::Mail {
+                    let folder: PathBuf = c.head.path.0.iter().map(|s| safe_file_name(s)).collect();
+                    folder.join(format!("{:06}-{}.eml", i + 1, item.sha256))
+                } else {
+                    let path: PathBuf = item.source.path.split('/').map(safe_file_name).collect();
+                    Path::new("files").join(path)
+                });
+                let folder = file.parent().unwrap_or(to);
+                fs::create_dir_all(folder).map_err(|e| Error::io(Kind::Storage, "cannot make the folder", folder, e))?;
                 let storage = |e| Error::io(Kind::Storage, "cannot write the file", &file, e);
                 let mut target = File::create_new(&file).map_err(storage)?;
                 match archive.copy(item.sha256, &mut target) {

@@ -4,4 +4,4 @@ mod dissect;
 mod run;
 
 pub use dissect::{NewObject, dissect, verbatim};
-pub use run::{Account, Done, run};
+pub use run::{Done, run};

@@ -15,22 +15,16 @@ use crate::mime;
 use crate::model::{CollectionHead, CollectionKind, Digest, Exception, Form, Hasher, Ledger, Outcome, Place, Placement};
 use crate::monitor::Monitor;
 use crate::source::disk::open_regular;
-use crate::source::{Content, FoundItem, ItemSink, Reader};
+use crate::source::{AccountSource, Coding, Content, Discovery, FileStamp, FoundItem, ItemSink, Reader};
 
 /// Bytes of items that are in work at a time.
 const BATCH_BYTES: u64 = 16 << 20;
 /// Larger items are streamed without looking into them.
 const WHOLE_BYTES: u64 = 32 << 20;
-
-/// One account and the stores that hold its data.
-pub struct Account {
-    /// Its name.
-    pub name: String,
-    /// The path that was given for it.
-    pub path: String,
-    /// Its stores.
-    pub readers: Vec<Box<dyn Reader>>,
-}
+/// A compressed item that unpacks to more is refused: it is a bomb.
+const UNPACKED_MAX_BYTES: u64 = 4 << 30;
+/// Times that a file is read again because it changed meanwhile.
+const READS: u32 = 3;
 
 /// What a run did.
 #[derive(Debug)]
@@ -49,14 +43,16 @@ pub struct Done {
 ///
 /// # Errors
 /// When the archive cannot be written. What cannot be read of the source is an exception in the ledger instead.
-pub fn run(accounts: &[Account], writer: &mut Writer, options: Options, monitor: &dyn Monitor) -> Result<Done> {
+pub fn run(discovery: &Discovery, writer: &mut Writer, options: Options, monitor: &dyn Monitor) -> Result<Done> {
     let mut root = Root::new(Timestamp::now(), writer.previous());
     root.options = options;
     let mut unbalanced = Vec::new();
     monitor.phase("snapshot", None);
-    for account in accounts {
-        root.sources
-            .push(SourceNote { path: account.path.clone(), format: account.readers.first().map(|r| r.format().to_string()) });
+    for account in &discovery.accounts {
+        root.sources.push(SourceNote {
+            path: account.root.display().to_string(),
+            format: account.readers.first().map(|r| r.format().to_string()),
+        });
         let mut listing = Vec::new();
         let mut total = Ledger::default();
         let mut collections = 0;
@@ -67,7 +63,7 @@ pub fn run(accounts: &[Account], writer: &mut Writer, options: Options, monitor:
                     let l = &entry.ledger;
                     let text = format!(
                         "{} {}: found {}, but captured {} + skipped {} + failed {}",
-                        account.name,
+                        account.account,
                         entry.head.path,
                         l.found,
                         l.captured,
@@ -84,8 +80,9 @@ pub fn run(accounts: &[Account], writer: &mut Writer, options: Options, monitor:
         }
         let listing = writer.listing(&listing)?;
         root.ledger.add(&total);
-        root.accounts.push(AccountEntry { account: account.name.clone(), listing, collections, ledger: total });
+        root.accounts.push(AccountEntry { account: account.account.clone(), listing, collections, ledger: total });
     }
+    root.leftovers = leftovers(discovery, &mut root.ledger, writer, monitor)?;
     root.accounts.sort_by(|a, b| a.account.cmp(&b.account));
     root.tree = Root::tree_of(&root.accounts);
     let id = writer.commit(&root)?;
@@ -99,15 +96,35 @@ fn json_line(out: &mut Vec<u8>, value: &impl serde::Serialize) -> Result<()> {
     Ok(())
 }
 
+/// Lists what belongs to no account, so that it is counted and named too.
+fn leftovers(discovery: &Discovery, ledger: &mut Ledger, writer: &mut Writer, monitor: &dyn Monitor) -> Result<Option<Digest>> {
+    let mut listing = Vec::new();
+    for leftover in &discovery.leftovers {
+        let exception = Exception {
+            account: String::new(),
+            collection: String::new(),
+            source: leftover.place.clone(),
+            outcome: Outcome::Skipped,
+            reason: leftover.reason.clone(),
+            detail: String::new(),
+        };
+        ledger.found += 1;
+        ledger.note(Outcome::Skipped, &leftover.reason);
+        monitor.exception(&exception);
+        json_line(&mut listing, &exception)?;
+    }
+    if listing.is_empty() { Ok(None) } else { writer.listing(&listing).map(Some) }
+}
+
 fn collection(
-    account: &Account,
+    account: &AccountSource,
     reader: &dyn Reader,
     head: CollectionHead,
     writer: &mut Writer,
     monitor: &dyn Monitor,
 ) -> Result<CollectionEntry> {
     let mut sink = Sink {
-        account: &account.name,
+        account: &account.account,
         name: head.path.to_string(),
         mail: head.kind == CollectionKind::Mail,
         writer,
@@ -206,6 +223,9 @@ impl Sink<'_> {
             whole.update(&piece.data);
             crlf.update(&piece.data);
             size += piece.data.len() as u64;
+            if size > UNPACKED_MAX_BYTES && matches!(item.coding, Coding::Gzip | Coding::Zstd) {
+                return Err(Error::source("a compressed item unpacks to more than 4 GiB").with("path", path.display()));
+            }
             let blob = BlobRef { digest: Digest::of(&piece.data), size: piece.data.len() as u64 };
             self.store(Sort::Binary, ObjectForm::Blob, blob.digest, &piece.data)?;
             refs.push(blob);
@@ -290,7 +310,7 @@ impl ItemSink for Sink<'_> {
 fn capture(mut item: FoundItem, mail: bool) -> Result<Captured> {
     let stored = match std::mem::replace(&mut item.content, Content::Bytes(Vec::new())) {
         Content::Bytes(bytes) => bytes,
-        Content::File { path, .. } => read_range(&path, 0, WHOLE_BYTES)?,
+        Content::File { path, stamp } => read_whole(&path, stamp, &mut item.state.notes)?,
         Content::Range { path, offset, length } => read_range(&path, offset, length)?,
     };
     let bytes = item
@@ -311,6 +331,29 @@ fn capture(mut item: FoundItem, mail: bool) -> Result<Captured> {
     );
     placement.stored = changed.then(|| Form { sha256: Digest::of(&stored), size: stored.len() as u64 });
     Ok((placement, objects))
+}
+
+/// Reads a file that holds still while it is read; one that had changed since it was listed is noted.
+fn read_whole(path: &std::path::Path, listed: FileStamp, notes: &mut Vec<String>) -> Result<Vec<u8>> {
+    for _ in 0..READS {
+        let (file, before) = open_regular(path)?;
+        if before.size > WHOLE_BYTES {
+            return Err(Error::source("the file grew after it was listed")
+                .with("path", path.display())
+                .hint("run the snapshot again"));
+        }
+        let mut bytes = Vec::with_capacity(before.size as usize);
+        let failed = |e| Error::io(Kind::Source, "cannot read the item", path, e);
+        (&file).take(WHOLE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+        let after = FileStamp::of(&file.metadata().map_err(failed)?);
+        if before == after && bytes.len() as u64 == before.size {
+            if before != listed {
+                notes.push("changed after it was listed".to_owned());
+            }
+            return Ok(bytes);
+        }
+    }
+    Err(Error::source("the file keeps changing while it is read").with("path", path.display()).hint("run the snapshot again"))
 }
 
 fn read_range(path: &std::path::Path, offset: u64, length: u64) -> Result<Vec<u8>> {

@@ -22,10 +22,6 @@ pub enum Format {
     Takeout,
     /// A tree of .eml files (or other files of one message each)
     Eml,
-    /// iCalendar files
-    Ics,
-    /// vCard files
-    Vcf,
     /// Plain files
     Files,
 }
@@ -39,8 +35,6 @@ impl fmt::Display for Format {
             Format::Thunderbird => "thunderbird",
             Format::Takeout => "takeout",
             Format::Eml => "eml",
-            Format::Ics => "ics",
-            Format::Vcf => "vcf",
             Format::Files => "files",
         })
     }

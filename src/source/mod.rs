@@ -8,11 +8,9 @@ pub mod coding;
 pub mod disk;
 pub mod eml;
 pub mod files;
-pub mod ics;
 pub mod maildir;
 pub mod mbox;
 pub mod mutf7;
-pub mod vcf;
 
 mod apart;
 mod discover;

@@ -107,7 +107,7 @@ impl Parts<'_> {
                 self.subfolder(&child, &name, takeout, &here, whole_tree)?;
             } else if kind.is_symlink() && !maildir {
                 leave(self.leftovers, self.given, &child, "link, not followed");
-            } else if !whole_tree && !belongs_to(&child, &here) {
+            } else if !whole_tree {
                 loose.push(name);
             }
         }
@@ -225,19 +225,6 @@ fn is_server_data(name: &OsStr) -> bool {
         || name.starts_with(".dovecot.lda-dupes")
         || name.starts_with(".temp.")
         || name.starts_with(".nfs")
-}
-
-/// Do the readers of the folder take this file?
-fn belongs_to(file: &Path, formats: &BTreeSet<Format>) -> bool {
-    formats.iter().any(|format| match format {
-        Format::Ics => has_suffix(file, &["ics", "ical", "icalendar", "ifb", "vcs"]),
-        Format::Vcf => has_suffix(file, &["vcf", "vcard"]),
-        _ => false,
-    })
-}
-
-fn has_suffix(file: &Path, suffixes: &[&str]) -> bool {
-    file.extension().is_some_and(|e| suffixes.iter().any(|s| e.eq_ignore_ascii_case(s)))
 }
 
 /// Is there anything but folders below?

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::is_hidden;
 use crate::error::{Error, Result};
-use crate::source::{Evidence, Format, eml, ics, maildir, mbox, vcf};
+use crate::source::{Evidence, Format, eml, maildir, mbox};
 
 /// Levels below a path that are looked at.
 const MAX_DEPTH: usize = 4;
@@ -134,9 +134,7 @@ impl Looker {
         }
         let found = match maildir::detect(path)? {
             Some(evidence) => vec![evidence],
-            None => {
-                [mbox::detect(path)?, eml::detect(path)?, ics::detect(path)?, vcf::detect(path)?].into_iter().flatten().collect()
-            }
+            None => [mbox::detect(path)?, eml::detect(path)?].into_iter().flatten().collect(),
         };
         self.stores.borrow_mut().insert(path.to_owned(), found.clone());
         Ok(found)
@@ -190,7 +188,7 @@ impl Looker {
         if depth >= MAX_DEPTH {
             return Ok(Class::Nothing);
         }
-        let (mut stores, mut marked, mut groups, mut pim) = (Vec::new(), 0, false, 0);
+        let (mut stores, mut marked, mut groups) = (Vec::new(), 0, false);
         let mut unclear = None;
         for name in children.iter().filter(|name| !is_hidden(name)).take(MAX_CHILDREN) {
             let child = path.join(name);
@@ -199,7 +197,6 @@ impl Looker {
             match if is_named { Class::Account } else { self.class_at(&child, depth + 1).unwrap_or(Class::Nothing) } {
                 Class::Account => {
                     let formats: Vec<Format> = self.stores(&child).unwrap_or_default().into_iter().map(|e| e.format).collect();
-                    pim += usize::from(!formats.is_empty() && formats.iter().all(|f| matches!(f, Format::Ics | Format::Vcf)));
                     marked += usize::from(is_named || is_marked(&child, name, &formats));
                     stores.push(name.to_string_lossy().into_owned());
                 }
@@ -214,8 +211,6 @@ impl Looker {
             _ if groups || marked > 0 => Class::Accounts,
             Some(child) => Class::Unclear(child),
             None if stores.is_empty() => Class::Nothing,
-            // Calendars or address books side by side: nobody's account is nothing but one of these.
-            None if pim == stores.len() => Class::Account,
             None if domain() => Class::Accounts,
             None => {
                 let some: Vec<String> = stores.iter().take(3).map(|name| crate::model::printable(name)).collect();

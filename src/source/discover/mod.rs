@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use self::class::{Class, Looker};
-use super::{Format, Reader, disk, eml, files, ics, maildir, mbox, name_of, vcf};
+use super::{Format, Reader, disk, eml, files, maildir, mbox, name_of};
 use crate::error::{Error, Kind, Result};
 use crate::model::Place;
 
@@ -274,8 +274,6 @@ fn open(root: &Path, format: Format) -> Result<Box<dyn Reader>> {
         Format::MaildirPlusPlus | Format::MaildirFs => maildir::open(root, format),
         Format::Mbox | Format::Thunderbird | Format::Takeout => mbox::open(root, format),
         Format::Eml => eml::open(root, format),
-        Format::Ics => ics::open(root, format),
-        Format::Vcf => vcf::open(root, format),
         Format::Files => files::open(root, format),
     }
 }
