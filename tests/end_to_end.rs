@@ -153,3 +153,36 @@ fn wrong_usage_is_64_and_says_what_to_do() {
     let output = floe(&["verify", folder.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(64), "{output:?}");
 }
+
+#[test]
+fn a_tree_of_accounts_comes_out_with_flags_folders_dates_and_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let anna = folder.path().join("users/anna");
+    let sent = anna.join("Maildir/.&ANw-bergabe");
+    for sub in ["cur", "new", "tmp"] {
+        fs::create_dir_all(anna.join("Maildir").join(sub)).unwrap();
+        fs::create_dir_all(sent.join(sub)).unwrap();
+    }
+    fs::write(sent.join("dovecot-keywords"), "0 urgent\n").unwrap();
+    let mail = sent.join("cur/1.a:2,FSa");
+    fs::write(&mail, "Subject: x\n\nbody\n").unwrap();
+    let when = std::time::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+    fs::File::options().write(true).open(&mail).unwrap().set_modified(when).unwrap();
+    fs::create_dir_all(anna.join("papers")).unwrap();
+    fs::write(anna.join("papers/plan.txt"), "a plan").unwrap();
+    fs::write(folder.path().join("users/stray.txt"), "whose?").unwrap();
+    let (archive, out) = (folder.path().join("a.floe"), folder.path().join("out"));
+    let text = ok(floe(&["snapshot", folder.path().join("users").to_str().unwrap(), "--archive", archive.to_str().unwrap()]));
+    assert!(text.contains("found 3 = captured 2 + skipped 1 + failed 0"), "{text}");
+    ok(floe(&["export", archive.to_str().unwrap(), "--out", out.to_str().unwrap()]));
+    assert_eq!(fs::read(out.join("anna/files/papers/plan.txt")).unwrap(), b"a plan");
+    let mails: Vec<_> = fs::read_dir(out.join("anna/Übergabe")).unwrap().map(|e| e.unwrap()).collect();
+    assert_eq!(mails.len(), 1);
+    assert_eq!(mails[0].metadata().unwrap().modified().unwrap(), when);
+    let restored = folder.path().join("restored");
+    ok(Command::new("python3").arg(archive.join("restore.py")).arg(&archive).arg(&restored).output().unwrap());
+    let line = fs::read_to_string(restored.join("anna/Übergabe/placements.jsonl")).unwrap();
+    for part in [r#""flags": ["\\Flagged", "\\Seen"]"#, r#""keywords": ["urgent"]"#, r#""rule": "mtime""#] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
+}
