@@ -91,6 +91,28 @@ fn restore_py_goes_on_after_damage_and_names_it() {
 }
 
 #[test]
+fn an_archive_by_another_writer_is_read_by_floe_and_by_restore_py() {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for interrupted in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let made = folder.path().join("made");
+        let mut maker = Command::new("python3");
+        maker.arg(tools.join("tests/tools/make_archive.py")).arg(&made);
+        ok(if interrupted { maker.arg("--pending") } else { &mut maker }.output().unwrap());
+        let (archive, out, restored) = (made.join("archive"), folder.path().join("out"), folder.path().join("restored"));
+        ok(floe(&["verify", archive.to_str().unwrap(), "--full"]));
+        ok(floe(&["export", archive.to_str().unwrap(), "--out", out.to_str().unwrap()]));
+        let script = tools.join("src/archive/restore.py");
+        ok(Command::new("python3").arg(&script).arg(&archive).arg("--check").output().unwrap());
+        ok(Command::new("python3").arg(&script).arg(&archive).arg(&restored).output().unwrap());
+        let expected: BTreeSet<String> =
+            fs::read_dir(made.join("expected")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        assert_eq!(digests(&out), expected);
+        assert_eq!(digests(&restored), expected);
+    }
+}
+
+#[test]
 fn stock_tools_check_the_archive() {
     let folder = tempfile::tempdir().unwrap();
     let archive = folder.path().join("a.floe");
