@@ -1,11 +1,17 @@
-//! Looking into messages without trusting them: where the leaf bodies lie, and the Message-ID.
+//! Looking into messages without trusting them: where the leaf bodies lie, what the headers say, the date ladder.
 //!
 //! The slicing need not be right about MIME, only honest: the ranges lie in order, never overlap, and whoever uses them proves that
 //! the pieces give the message back. It runs in one pass with bounded depth, whatever the message says of itself.
 
+mod dates;
+mod facts;
+
 use std::ops::Range;
 
 use memchr::{memchr, memmem};
+
+pub use dates::{internal_date, parse_date};
+pub use facts::{HeaderFacts, header_facts};
 
 /// Multiparts and messages inside each other that are looked into.
 const MAX_DEPTH: usize = 50;
@@ -138,13 +144,6 @@ pub fn leaves(message: &[u8]) -> Vec<Leaf> {
         }
     }
     leaves
-}
-
-/// The Message-ID with its angle brackets, where the header has one.
-pub fn message_id(message: &[u8]) -> Option<String> {
-    let head = &message[..message.len().min(1 << 20)];
-    let parsed = mail_parser::MessageParser::new().with_message_ids().parse_headers(head)?;
-    parsed.message_id().filter(|id| id.len() <= 998 && !id.chars().any(char::is_control)).map(|id| format!("<{id}>"))
 }
 
 #[cfg(test)]

@@ -217,7 +217,13 @@ impl Sink<'_> {
         recipe.blobs(Transform::Copy, &refs);
         let digest = whole.finish();
         self.store(Sort::Head, ObjectForm::Recipe, digest, &recipe.finish())?;
-        let placement = placement(item, digest, size, self.mail.then(|| crlf.finish()).flatten(), mime::message_id(&first));
+        let placement = placement(
+            item,
+            digest,
+            size,
+            self.mail.then(|| crlf.finish()).flatten(),
+            self.mail.then(|| mime::header_facts(&first)),
+        );
         self.placed(&placement)
     }
 }
@@ -301,7 +307,7 @@ fn capture(mut item: FoundItem, mail: bool) -> Result<Captured> {
         digest,
         bytes.len() as u64,
         mail.then(|| crlf.finish()).flatten(),
-        mail.then(|| mime::message_id(&bytes)).flatten(),
+        mail.then(|| mime::header_facts(&bytes)),
     );
     placement.stored = changed.then(|| Form { sha256: Digest::of(&stored), size: stored.len() as u64 });
     Ok((placement, objects))
@@ -316,8 +322,12 @@ fn read_range(path: &std::path::Path, offset: u64, length: u64) -> Result<Vec<u8
     Ok(bytes)
 }
 
-fn placement(item: FoundItem, sha256: Digest, size: u64, crlf: Option<Form>, message_id: Option<String>) -> Placement {
+fn placement(item: FoundItem, sha256: Digest, size: u64, crlf: Option<Form>, facts: Option<mime::HeaderFacts>) -> Placement {
     let state = item.state;
+    let facts = facts.unwrap_or_default();
+    let date = mime::internal_date(state.date, &facts, None);
+    let mut notes = state.notes;
+    notes.extend(facts.notes);
     let mut flags = state.flags;
     flags.sort();
     flags.dedup();
@@ -327,17 +337,17 @@ fn placement(item: FoundItem, sha256: Digest, size: u64, crlf: Option<Form>, mes
         crlf,
         stored: None,
         stateless: None,
-        date: state.date,
+        date,
         flags,
         keywords: state.keywords,
         labels: state.labels,
-        message_id,
+        message_id: facts.message_id,
         uid: state.uid,
         component: state.component,
         mode: state.mode,
         guid: state.guid,
         source: item.place,
-        notes: state.notes,
+        notes,
     }
 }
 
