@@ -65,6 +65,54 @@ fn what_goes_in_comes_out_by_floe_and_by_restore_py() {
 }
 
 #[test]
+fn restore_py_goes_on_after_damage_and_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("a.floe");
+    ok(snapshot(archive.to_str().unwrap()));
+    let restore = |args: &[&str]| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/archive/restore.py");
+        Command::new("python3").arg(script).arg(&archive).args(args).current_dir(folder.path()).output().unwrap()
+    };
+    ok(restore(&["--check"]));
+    let pack = fs::read_dir(archive.join("data/packs")).unwrap().next().unwrap().unwrap().path();
+    let good = fs::read(&pack).unwrap();
+    // The seek table at the end is left out: restore.py does not read it.
+    for (i, at) in (0..good.len() - 200).step_by(good.len() / 10).enumerate() {
+        let mut bad = good.clone();
+        bad[at] ^= 0x10;
+        fs::write(&pack, &bad).unwrap();
+        assert_eq!(restore(&["--check"]).status.code(), Some(1), "byte {at}");
+        let out = folder.path().join(format!("out{i}"));
+        let output = restore(&[out.to_str().unwrap(), "--objects"]);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && text.contains("damaged: pack"), "byte {at}: {output:?}");
+        assert!(!text.contains("Traceback") && fs::read_dir(&out).unwrap().count() > 0, "byte {at}: {output:?}");
+    }
+}
+
+#[test]
+fn an_archive_by_another_writer_is_read_by_floe_and_by_restore_py() {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for interrupted in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let made = folder.path().join("made");
+        let mut maker = Command::new("python3");
+        maker.arg(tools.join("tests/tools/make_archive.py")).arg(&made);
+        ok(if interrupted { maker.arg("--pending") } else { &mut maker }.output().unwrap());
+        let (archive, out, restored) = (made.join("archive"), folder.path().join("out"), folder.path().join("restored"));
+        ok(floe(&["verify", archive.to_str().unwrap(), "--full"]));
+        ok(floe(&["export", archive.to_str().unwrap(), "--out", out.to_str().unwrap()]));
+        let script = tools.join("src/archive/restore.py");
+        ok(Command::new("python3").arg(&script).arg(&archive).arg("--check").output().unwrap());
+        ok(Command::new("python3").arg(&script).arg(&archive).arg(&restored).output().unwrap());
+        let expected: BTreeSet<String> =
+            fs::read_dir(made.join("expected")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        assert_eq!(digests(&out), expected);
+        assert_eq!(digests(&restored), expected);
+    }
+}
+
+#[test]
 fn stock_tools_check_the_archive() {
     let folder = tempfile::tempdir().unwrap();
     let archive = folder.path().join("a.floe");
