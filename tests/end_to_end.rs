@@ -229,7 +229,7 @@ fn a_tree_of_accounts_comes_out_with_flags_folders_dates_and_files() {
     assert_eq!(mails[0].metadata().unwrap().modified().unwrap(), when);
     let restored = folder.path().join("restored");
     ok(Command::new("python3").arg(archive.join("restore.py")).arg(&archive).arg(&restored).output().unwrap());
-    let line = fs::read_to_string(restored.join("anna/Übergabe/placements.jsonl")).unwrap();
+    let line = fs::read_to_string(restored.join("anna/placements.jsonl")).unwrap();
     for part in [r#""flags": ["\\Flagged", "\\Seen"]"#, r#""keywords": ["urgent"]"#, r#""rule": "mtime""#] {
         assert!(line.contains(part), "{part} in {line}");
     }
