@@ -4,6 +4,7 @@
 //! follows.
 
 mod bag;
+pub mod cut;
 pub mod pack;
 mod reader;
 pub mod recipe;

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use rayon::prelude::*;
 
+use super::cut::pieces;
 use super::pack::{self, FRAME_BYTES, ObjectForm, PACK_BYTES, PackWriter, SORTS, Sort};
 use super::reader::Archive;
 use super::recipe::{BlobRef, RecipeBuilder, Transform};
@@ -98,8 +99,7 @@ impl Writer {
             return Ok(digest);
         }
         let mut refs = Vec::new();
-        for cut in fastcdc::v2020::FastCDC::new(bytes, 256 << 10, 1 << 20, 4 << 20) {
-            let piece = &bytes[cut.offset..cut.offset + cut.length];
+        for piece in pieces(bytes) {
             let blob = BlobRef { digest: Digest::of(piece), size: piece.len() as u64 };
             self.add(Sort::Listing, ObjectForm::Blob, blob.digest, piece)?;
             refs.push(blob);

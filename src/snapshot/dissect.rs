@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::archive::cut::pieces;
 use crate::archive::pack::{ObjectForm, Sort};
 use crate::archive::recipe::{BlobRef, Recipe, RecipeBuilder, Transform};
 use crate::error::Error;
@@ -34,7 +35,11 @@ struct Cutter {
 
 impl Cutter {
     fn blobs(&mut self, transform: Transform, bytes: &[u8]) {
-        let refs: Vec<BlobRef> = pieces(bytes).map(|piece| self.blob(piece)).collect();
+        let refs: Vec<BlobRef> = if bytes.len() <= MAX_PIECE_BYTES {
+            vec![self.blob(bytes)]
+        } else {
+            pieces(bytes).map(|piece| self.blob(piece)).collect()
+        };
         self.recipe.blobs(transform, &refs);
     }
 
@@ -59,16 +64,6 @@ impl Cutter {
             self.blobs(Transform::Copy, body);
         }
     }
-}
-
-/// Cuts long bytes by their content, so that the same stretch is found again in another place.
-fn pieces(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let cuts: Vec<(usize, usize)> = if bytes.len() <= MAX_PIECE_BYTES {
-        vec![(0, bytes.len())]
-    } else {
-        fastcdc::v2020::FastCDC::new(bytes, 256 << 10, 1 << 20, 4 << 20).map(|c| (c.offset, c.length)).collect()
-    };
-    cuts.into_iter().map(|(offset, length)| &bytes[offset..offset + length])
 }
 
 /// Does it compress? Judged by the spread of the byte values of a sample.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use rayon::prelude::*;
 
 use super::{NewObject, dissect, verbatim};
+use crate::archive::cut::pieces_of_stream;
 use crate::archive::pack::{ObjectForm, Sort};
 use crate::archive::recipe::{BlobRef, RecipeBuilder, Transform};
 use crate::archive::{AccountEntry, CollectionEntry, Options, Original, Root, SourceNote, Writer};
@@ -218,19 +219,21 @@ impl Sink<'_> {
         let reader = item.coding.reader(file.take(length)).map_err(failed)?;
         let (mut whole, mut crlf, mut refs, mut size) = (Hasher::new(), Crlf::default(), Vec::new(), 0u64);
         let mut first = Vec::new();
-        for piece in fastcdc::v2020::StreamCDC::new(reader, 256 << 10, 1 << 20, 4 << 20) {
+        for piece in pieces_of_stream(reader) {
             let piece = piece.map_err(|e| Error::source("cannot read the item").with("path", path.display()).because(e))?;
-            whole.update(&piece.data);
-            crlf.update(&piece.data);
-            size += piece.data.len() as u64;
+            whole.update(&piece);
+            if self.mail {
+                crlf.update(&piece);
+            }
+            size += piece.len() as u64;
             if size > UNPACKED_MAX_BYTES && matches!(item.coding, Coding::Gzip | Coding::Zstd) {
                 return Err(Error::source("a compressed item unpacks to more than 4 GiB").with("path", path.display()));
             }
-            let blob = BlobRef { digest: Digest::of(&piece.data), size: piece.data.len() as u64 };
-            self.store(Sort::Binary, ObjectForm::Blob, blob.digest, &piece.data)?;
+            let blob = BlobRef { digest: Digest::of(&piece), size: piece.len() as u64 };
+            self.store(Sort::Binary, ObjectForm::Blob, blob.digest, &piece)?;
             refs.push(blob);
             if first.is_empty() {
-                first = piece.data;
+                first = piece;
             }
         }
         let mut recipe = RecipeBuilder::new(size);
@@ -319,16 +322,9 @@ fn capture(mut item: FoundItem, mail: bool) -> Result<Captured> {
         .map_err(|e| Error::source("cannot undo the store's own coding").because(e).with("item", &item.place))?;
     let digest = Digest::of(&bytes);
     let objects = if mail { dissect(&bytes, digest) } else { verbatim(&bytes, digest) };
-    let mut crlf = Crlf::default();
-    crlf.update(&bytes);
+    let crlf = mail.then(|| crlf_form(&bytes)).flatten();
     let changed = matches!(bytes, std::borrow::Cow::Owned(_));
-    let mut placement = placement(
-        item,
-        digest,
-        bytes.len() as u64,
-        mail.then(|| crlf.finish()).flatten(),
-        mail.then(|| mime::header_facts(&bytes)),
-    );
+    let mut placement = placement(item, digest, bytes.len() as u64, crlf, mail.then(|| mime::header_facts(&bytes)));
     placement.stored = changed.then(|| Form { sha256: Digest::of(&stored), size: stored.len() as u64 });
     Ok((placement, objects))
 }
@@ -392,6 +388,13 @@ fn placement(item: FoundItem, sha256: Digest, size: u64, crlf: Option<Form>, fac
         source: item.place,
         notes,
     }
+}
+
+/// The CRLF form of a message in memory, when it differs.
+fn crlf_form(message: &[u8]) -> Option<Form> {
+    let mut crlf = Crlf::default();
+    crlf.update(message);
+    crlf.finish()
 }
 
 /// Hashes the form with every bare LF as CR LF.
