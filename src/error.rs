@@ -1,9 +1,8 @@
 //! The one error type: what failed, where, and what to do next.
 //!
 //! Rules: the message says what was being done, in the words of the person running floe; `context` says where (file,
-//! offset, account, folder, UID); `hint` says what to do next. The [`Kind`] decides the exit code and the [`Status`]
-//! whether trying again can help. A bad item is never an `Err` of a whole run: it becomes an
-//! [`Exception`](crate::model::Exception) and the run goes on.
+//! offset, account, folder, UID); `hint` says what to do next. The [`Kind`] decides the exit code. A bad item is never an `Err`
+//! of a whole run: it becomes an [`Exception`](crate::model::Exception) and the run goes on.
 
 use std::fmt;
 
@@ -27,21 +26,11 @@ pub enum Kind {
     Internal,
 }
 
-/// Can trying again help?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// The same call will fail again.
-    Permanent,
-    /// The same call may succeed later.
-    Transient,
-}
-
 /// What failed, where, why, and what to do next.
 pub struct Error(Box<Inner>);
 
 struct Inner {
     kind: Kind,
-    status: Status,
     message: String,
     context: Vec<(&'static str, String)>,
     hint: Option<String>,
@@ -49,16 +38,9 @@ struct Inner {
 }
 
 impl Error {
-    /// A permanent error of `kind`.
+    /// An error of `kind`.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Error(Box::new(Inner {
-            kind,
-            status: Status::Permanent,
-            message: message.into(),
-            context: Vec::new(),
-            hint: None,
-            cause: None,
-        }))
+        Error(Box::new(Inner { kind, message: message.into(), context: Vec::new(), hint: None, cause: None }))
     }
 
     /// Something about the source.
@@ -111,35 +93,14 @@ impl Error {
         self
     }
 
-    /// Sets whether trying again can help.
-    #[must_use]
-    pub fn status(mut self, status: Status) -> Self {
-        self.0.status = status;
-        self
-    }
-
     /// The sort of error.
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
 
-    /// Whether trying again can help.
-    pub fn is_transient(&self) -> bool {
-        self.0.status == Status::Transient
-    }
-
     /// What to do next, where there is something.
     pub fn next_step(&self) -> Option<&str> {
         self.0.hint.as_deref()
-    }
-
-    /// True if a full disk is the reason.
-    pub fn is_disk_full(&self) -> bool {
-        self.0
-            .cause
-            .as_deref()
-            .and_then(|c| c.downcast_ref::<std::io::Error>())
-            .is_some_and(|e| e.kind() == std::io::ErrorKind::StorageFull)
     }
 }
 

@@ -11,6 +11,8 @@ use crate::store::Store;
 
 /// Largest root that is read.
 pub const ROOT_MAX_BYTES: u64 = 1 << 30;
+/// The files that `tagmanifest-sha256.txt` lists.
+pub const TAG_FILES: [&str; 5] = ["README.txt", "bag-info.txt", "bagit.txt", "manifest-sha256.txt", "restore.py"];
 const BAGIT: &str = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
 const README: &str = include_str!("README.txt");
 const RESTORE: &str = include_str!("restore.py");
@@ -41,15 +43,9 @@ pub fn files(store: &dyn Store, root: (String, Vec<u8>), now: Timestamp) -> Resu
         now.strftime("%Y-%m-%d"),
         payload.len()
     );
-    let mut files: Vec<(String, Vec<u8>)> = [
-        ("README.txt", README),
-        ("bag-info.txt", &info),
-        ("bagit.txt", BAGIT),
-        ("manifest-sha256.txt", &manifest),
-        ("restore.py", RESTORE),
-    ]
-    .map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()))
-    .to_vec();
+    let contents = [README, &info, BAGIT, &manifest, RESTORE];
+    let mut files: Vec<(String, Vec<u8>)> =
+        TAG_FILES.iter().zip(contents).map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
     let tags = files.iter().fold(String::new(), |mut text, (name, bytes)| {
         let _ = writeln!(text, "{}  {name}", Digest::of(bytes));
         text

@@ -46,20 +46,6 @@ impl ObjectForm {
             ObjectForm::Listing => "listing",
         }
     }
-
-    /// The number that stands for it in an index.
-    pub fn code(self) -> u8 {
-        match self {
-            ObjectForm::Blob => 0,
-            ObjectForm::Recipe => 1,
-            ObjectForm::Listing => 2,
-        }
-    }
-
-    /// From the number in an index.
-    pub fn from_code(code: u8) -> Option<Self> {
-        [ObjectForm::Blob, ObjectForm::Recipe, ObjectForm::Listing].get(usize::from(code)).copied()
-    }
 }
 
 /// Bytes of entries after which a frame is closed.

@@ -97,6 +97,11 @@ impl Archive {
         &self.store
     }
 
+    /// Is the object there? Says nothing of whether it is whole.
+    pub fn contains(&self, object: Digest) -> bool {
+        self.objects.contains_key(&object)
+    }
+
     /// All objects.
     pub fn digests(&self) -> impl Iterator<Item = Digest> + '_ {
         self.objects.keys().copied()

@@ -1,11 +1,11 @@
 //! Is the archive intact? Names what is damaged and which items it touches.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use rayon::prelude::*;
 
 use super::Archive;
-use super::bag::parse_manifest;
+use super::bag::{TAG_FILES, parse_manifest};
 use super::pack::pack_digest;
 use crate::error::Result;
 use crate::model::{Digest, Hasher};
@@ -23,8 +23,6 @@ pub struct Findings {
     /// What is wrong, and where.
     pub damage: Vec<String>,
 }
-
-const TAGS: [&str; 5] = ["README.txt", "bag-info.txt", "bagit.txt", "manifest-sha256.txt", "restore.py"];
 
 fn digest_of(store: &dyn Store, name: &str, size: u64) -> Result<Digest> {
     let mut hasher = Hasher::new();
@@ -56,10 +54,9 @@ pub fn verify(archive: &Archive, full: bool) -> Result<Findings> {
     match archive.snapshots() {
         Ok(snapshots) if snapshots.is_empty() => found.damage.push("no snapshot is committed".into()),
         Ok(snapshots) if full => {
-            let there: HashSet<Digest> = archive.digests().collect();
             for snapshot in &snapshots {
                 for account in &snapshot.root.accounts {
-                    account_items(archive, (&there, &broken), &snapshot.id, account, &mut found);
+                    account_items(archive, &broken, &snapshot.id, account, &mut found);
                 }
             }
         }
@@ -71,12 +68,10 @@ pub fn verify(archive: &Archive, full: bool) -> Result<Findings> {
     Ok(found)
 }
 
-type Objects<'a> = (&'a HashSet<Digest>, &'a HashMap<Digest, String>);
-
 /// Does every placement lead to an object that was found whole?
 fn account_items(
     archive: &Archive,
-    (there, broken): Objects<'_>,
+    broken: &HashMap<Digest, String>,
     snapshot: &str,
     account: &super::AccountEntry,
     found: &mut Findings,
@@ -93,7 +88,7 @@ fn account_items(
                 for p in placements {
                     match broken.get(&p.sha256) {
                         Some(why) => found.damage.push(format!("{place}, {}: {why}", p.source)),
-                        None if !there.contains(&p.sha256) => {
+                        None if !archive.contains(p.sha256) => {
                             found.damage.push(format!("{place}, {}: its object {} is missing", p.source, p.sha256));
                         }
                         None => {}
@@ -109,7 +104,7 @@ fn bag_files(archive: &Archive, found: &mut Findings) -> Result<()> {
     let store = archive.store();
     let tags = store.read("tagmanifest-sha256.txt", 1 << 20)?.unwrap_or_default();
     let listed = parse_manifest(&tags).unwrap_or_default();
-    for name in TAGS {
+    for name in TAG_FILES {
         let bytes = store.read(name, 1 << 30)?;
         let want = listed.iter().find(|(_, n)| n == name).map(|(d, _)| *d);
         match (bytes, want) {

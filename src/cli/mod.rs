@@ -15,7 +15,7 @@ use crate::source::{Discovery, Format, discover, identify};
 
 /// Carry a company's mail into an archive that can be trusted, check it, take it out again
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -48,7 +48,7 @@ enum Command {
     ///
     /// Example: floe snapshot --account anna@acme.example=mail/anna --archive acme.floe
     Snapshot {
-        /// Stores to capture, one account each
+        /// Stores, or trees of accounts
         paths: Vec<PathBuf>,
         /// Folder of the archive; made when it is not there
         #[arg(long)]

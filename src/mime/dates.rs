@@ -232,27 +232,30 @@ fn year(digits: usize, value: u32) -> Option<i16> {
     i16::try_from(full).ok()
 }
 
+/// English months, in lower case.
+pub(crate) const MONTHS: [&[u8]; 12] = [
+    b"january",
+    b"february",
+    b"march",
+    b"april",
+    b"may",
+    b"june",
+    b"july",
+    b"august",
+    b"september",
+    b"october",
+    b"november",
+    b"december",
+];
+/// English days of the week, in lower case.
+pub(crate) const DAYS: [&[u8]; 7] = [b"monday", b"tuesday", b"wednesday", b"thursday", b"friday", b"saturday", b"sunday"];
+
 /// An English month, whole or cut to three letters or more, perhaps with a full stop.
 fn month(word: &[u8]) -> Option<i8> {
-    const MONTHS: [&[u8]; 12] = [
-        b"january",
-        b"february",
-        b"march",
-        b"april",
-        b"may",
-        b"june",
-        b"july",
-        b"august",
-        b"september",
-        b"october",
-        b"november",
-        b"december",
-    ];
     position_of_prefix(&MONTHS, word).and_then(|i| i8::try_from(i + 1).ok())
 }
 
 fn is_day_name(word: &[u8]) -> bool {
-    const DAYS: [&[u8]; 7] = [b"monday", b"tuesday", b"wednesday", b"thursday", b"friday", b"saturday", b"sunday"];
     position_of_prefix(&DAYS, word).is_some()
 }
 

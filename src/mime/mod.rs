@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use memchr::{memchr, memmem};
 
+pub(crate) use dates::{DAYS, MONTHS};
 pub use dates::{internal_date, parse_date};
 pub use facts::{HeaderFacts, header_facts};
 

@@ -101,16 +101,9 @@ fn json_line(out: &mut Vec<u8>, value: &impl serde::Serialize) -> Result<()> {
 fn leftovers(discovery: &Discovery, ledger: &mut Ledger, writer: &mut Writer, monitor: &dyn Monitor) -> Result<Option<Digest>> {
     let mut listing = Vec::new();
     for leftover in &discovery.leftovers {
-        let exception = Exception {
-            account: String::new(),
-            collection: String::new(),
-            source: leftover.place.clone(),
-            outcome: Outcome::Skipped,
-            reason: leftover.reason.clone(),
-            detail: String::new(),
-        };
+        let exception = leftover.exception();
         ledger.found += 1;
-        ledger.note(Outcome::Skipped, &leftover.reason);
+        ledger.note(exception.outcome, &exception.reason);
         monitor.exception(&exception);
         json_line(&mut listing, &exception)?;
     }
@@ -240,13 +233,7 @@ impl Sink<'_> {
         recipe.blobs(Transform::Copy, &refs);
         let digest = whole.finish();
         self.store(Sort::Head, ObjectForm::Recipe, digest, &recipe.finish())?;
-        let placement = placement(
-            item,
-            digest,
-            size,
-            self.mail.then(|| crlf.finish()).flatten(),
-            self.mail.then(|| mime::header_facts(&first)),
-        );
+        let placement = placement(item, digest, size, crlf.finish(), self.mail.then(|| mime::header_facts(&first)));
         self.placed(&placement)
     }
 }

@@ -71,14 +71,7 @@ pub fn identify(discovery: &Discovery, monitor: &dyn Monitor) -> Result<Identifi
         }
     }
     for leftover in &discovery.leftovers {
-        let exception = Exception {
-            account: String::new(),
-            collection: String::new(),
-            source: leftover.place.clone(),
-            outcome: Outcome::Skipped,
-            reason: leftover.reason.clone(),
-            detail: String::new(),
-        };
+        let exception = leftover.exception();
         monitor.exception(&exception);
         found.trouble.push(exception);
     }

@@ -99,9 +99,7 @@ impl LocalStore {
             let metadata = entry.metadata().map_err(|e| storage("cannot read the file's state", &entry.path(), e))?;
             if metadata.is_file() {
                 let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-                if !files.iter().any(|f| f.name == name) {
-                    files.push(StoredFile { name, size: metadata.len() });
-                }
+                files.push(StoredFile { name, size: metadata.len() });
             }
         }
         Ok(())
@@ -139,7 +137,9 @@ impl Store for LocalStore {
             self.list_one(&pending.join(folder), &prefix, &mut files)?;
         }
         self.list_one(&self.root.join(folder), &prefix, &mut files)?;
+        // The sort is stable, so of two files of one name the pending one is kept.
         files.sort_by(|a, b| a.name.cmp(&b.name));
+        files.dedup_by(|later, first| later.name == first.name);
         Ok(files)
     }
 
@@ -178,24 +178,6 @@ impl Store for LocalStore {
         let file = NamedTempFile::with_prefix_in("upload-", &folder)
             .map_err(|e| storage("cannot begin a file of the archive", &folder, e))?;
         Ok(Box::new(LocalUpload { file, root: self.root.clone() }))
-    }
-
-    fn put_cache(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.root.join(name);
-        let folder = path.parent().unwrap_or(&self.root);
-        fs::create_dir_all(folder).map_err(|e| storage("cannot make the folder", folder, e))?;
-        let mut file = NamedTempFile::with_prefix_in(".new-", folder).map_err(|e| storage("cannot write the file", &path, e))?;
-        file.write_all(bytes).map_err(|e| storage("cannot write the file", &path, e))?;
-        file.persist(&path).map_err(|e| storage("cannot put the file in its place", &path, e.error))?;
-        Ok(())
-    }
-
-    fn remove_cache(&self, name: &str) -> Result<()> {
-        let path = self.root.join(name);
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(storage("cannot remove the file", &path, e)),
-            _ => Ok(()),
-        }
     }
 
     fn commit(&self, files: &[(String, Vec<u8>)]) -> Result<()> {

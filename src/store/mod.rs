@@ -46,12 +46,6 @@ pub trait Store: Send + Sync {
     /// Begins a file that gets its name at the end.
     fn upload(&self) -> Result<Box<dyn Upload>>;
 
-    /// Writes a file that is a cache and may be replaced.
-    fn put_cache(&self, name: &str, bytes: &[u8]) -> Result<()>;
-
-    /// Removes a cache file; one that is not there is no error.
-    fn remove_cache(&self, name: &str) -> Result<()>;
-
     /// Makes all these files durable and visible together: after a crash either all of them are there or none.
     fn commit(&self, files: &[(String, Vec<u8>)]) -> Result<()>;
 }

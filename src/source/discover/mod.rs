@@ -20,7 +20,7 @@ use walkdir::WalkDir;
 use self::class::{Class, Looker};
 use super::{Format, Reader, disk, eml, files, maildir, mbox, name_of};
 use crate::error::{Error, Kind, Result};
-use crate::model::Place;
+use crate::model::{Exception, Outcome, Place};
 
 /// Files of one folder that are named one by one when they belong to no account; more are summed up.
 const MAX_LEFTOVERS: usize = 10_000;
@@ -44,6 +44,20 @@ pub struct Leftover {
     pub place: Place,
     /// Why it was left, in a few fixed words.
     pub reason: String,
+}
+
+impl Leftover {
+    /// As what was not captured, and belongs to nobody.
+    pub fn exception(&self) -> Exception {
+        Exception {
+            account: String::new(),
+            collection: String::new(),
+            source: self.place.clone(),
+            outcome: Outcome::Skipped,
+            reason: self.reason.clone(),
+            detail: String::new(),
+        }
+    }
 }
 
 /// What was found under the given paths.

@@ -3,6 +3,7 @@
 //! `From SENDER DATE`, where the sender may be missing, quoted or `user at host`, and the date is asctime's with or without
 //! weekday, seconds and zone, the form of RFC 5322, or ISO 8601. Everything is bytes: a sender need not be UTF-8.
 
+use crate::mime::{DAYS, MONTHS};
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::Offset;
@@ -154,27 +155,12 @@ fn read_date(words: &[&[u8]]) -> Option<Moment> {
 }
 
 fn is_weekday(word: &[u8]) -> bool {
-    const NAMES: [&[u8]; 7] = [b"monday", b"tuesday", b"wednesday", b"thursday", b"friday", b"saturday", b"sunday"];
     let word = word.strip_suffix(b",").unwrap_or(word);
-    NAMES.iter().any(|name| name_matches(word, name))
+    DAYS.iter().any(|name| name_matches(word, name))
 }
 
 fn month_of(word: &[u8]) -> Option<i8> {
-    const NAMES: [&[u8]; 12] = [
-        b"january",
-        b"february",
-        b"march",
-        b"april",
-        b"may",
-        b"june",
-        b"july",
-        b"august",
-        b"september",
-        b"october",
-        b"november",
-        b"december",
-    ];
-    (1i8..).zip(NAMES).find(|(_, name)| name_matches(word, name)).map(|(number, _)| number)
+    (1i8..).zip(MONTHS).find(|(_, name)| name_matches(word, name)).map(|(number, _)| number)
 }
 
 /// The whole name or its first three letters, in any case.
