@@ -14,5 +14,5 @@ mod writer;
 
 pub use reader::Archive;
 pub use root::{AccountEntry, CollectionEntry, Options, Original, Root, Snapshot, SourceNote, Tool};
-pub use verify::{Findings, verify};
+pub use verify::{Check, Findings, verify};
 pub use writer::Writer;

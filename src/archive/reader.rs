@@ -17,8 +17,8 @@ use crate::store::{LocalStore, Store, StoredFile};
 
 /// Decompressed frames that are kept at hand.
 const CACHED_FRAMES: usize = 24;
-/// Largest listing that is read at once.
-const LISTING_MAX_BYTES: u64 = 1 << 30;
+/// Longest line of a listing.
+const LINE_MAX_BYTES: usize = 64 << 20;
 
 #[derive(Clone, Copy)]
 struct Location {
@@ -139,25 +139,52 @@ impl Archive {
         found.pop().ok_or_else(|| Error::usage("no such snapshot").with("id", id.unwrap_or("newest")))
     }
 
-    fn lines<T: serde::de::DeserializeOwned>(&self, listing: Digest) -> Result<Vec<T>> {
-        let bytes = self.read(listing, LISTING_MAX_BYTES)?;
-        let bad = |e| Error::damage("a listing has a malformed line").because(e).with("object", listing);
-        bytes.split(|&b| b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).map_err(bad)).collect()
+    /// Hands the lines of a listing to `each`, one at a time: a listing may be larger than memory.
+    fn lines<T: serde::de::DeserializeOwned>(&self, listing: Digest, each: &mut dyn FnMut(T) -> Result<()>) -> Result<()> {
+        let mut lines = Lines {
+            line: Vec::new(),
+            each: &mut |line| {
+                let value = serde_json::from_slice(line)
+                    .map_err(|e| Error::damage("a listing has a malformed line").because(e).with("object", listing))?;
+                each(value)
+            },
+            failed: None,
+        };
+        let copied = self.copy(listing, &mut lines);
+        match lines.failed {
+            Some(e) => Err(e),
+            None => copied.map(|_| ()),
+        }
     }
 
     /// The collections of an account.
+    ///
+    /// # Errors
+    /// `Kind::Damage` when the listing is missing or damaged.
     pub fn collections(&self, account: &AccountEntry) -> Result<Vec<CollectionEntry>> {
-        self.lines(account.listing)
+        let mut all = Vec::new();
+        self.lines(account.listing, &mut |c| {
+            all.push(c);
+            Ok(())
+        })?;
+        Ok(all)
     }
 
-    /// The placements of a collection.
-    pub fn placements(&self, collection: &CollectionEntry) -> Result<Vec<Placement>> {
-        self.lines(collection.listing)
+    /// Hands the placements of a collection to `each`, in order.
+    ///
+    /// # Errors
+    /// What `each` gives, which ends it at once; `Kind::Damage` when the listing is missing or damaged, and then `each` may have
+    /// got some of it.
+    pub fn placements(&self, collection: &CollectionEntry, each: &mut dyn FnMut(Placement) -> Result<()>) -> Result<()> {
+        self.lines(collection.listing, each)
     }
 
-    /// The exceptions in a listing.
-    pub fn exceptions(&self, listing: Digest) -> Result<Vec<Exception>> {
-        self.lines(listing)
+    /// Hands the exceptions of a listing to `each`, in order.
+    ///
+    /// # Errors
+    /// As [`Archive::placements`].
+    pub fn exceptions(&self, listing: Digest, each: &mut dyn FnMut(Exception) -> Result<()>) -> Result<()> {
+        self.lines(listing, each)
     }
 
     fn entry(&self, object: Digest) -> Result<(Arc<Vec<u8>>, Location)> {
@@ -209,6 +236,40 @@ impl Archive {
         let mut bytes = Capped { bytes: Vec::new(), max_bytes };
         self.copy(object, &mut bytes)?;
         Ok(bytes.bytes)
+    }
+}
+
+/// Cuts what is written to it into lines.
+struct Lines<'a> {
+    line: Vec<u8>,
+    each: &'a mut dyn FnMut(&[u8]) -> Result<()>,
+    failed: Option<Error>,
+}
+
+impl Write for Lines<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut rest = bytes;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            self.line.extend_from_slice(&rest[..end]);
+            if !self.line.is_empty()
+                && let Err(e) = (self.each)(&self.line)
+            {
+                self.failed = Some(e);
+                return Err(std::io::ErrorKind::Other.into());
+            }
+            self.line.clear();
+            rest = &rest[end + 1..];
+        }
+        if self.line.len() + rest.len() > LINE_MAX_BYTES {
+            self.failed = Some(Error::damage("a listing has a line longer than a listing's line may be"));
+            return Err(std::io::ErrorKind::Other.into());
+        }
+        self.line.extend_from_slice(rest);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

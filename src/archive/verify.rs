@@ -9,6 +9,7 @@ use super::bag::{TAG_FILES, parse_manifest};
 use super::pack::pack_digest;
 use crate::error::Result;
 use crate::model::{Digest, Hasher};
+use crate::monitor::Monitor;
 use crate::store::Store;
 
 /// What a check found.
@@ -37,8 +38,22 @@ fn digest_of(store: &dyn Store, name: &str, size: u64) -> Result<Digest> {
     Ok(hasher.finish())
 }
 
-/// Checks the bag files and every pack's digest; with `full` every object and every placement of every snapshot too.
-pub fn verify(archive: &Archive, full: bool) -> Result<Findings> {
+/// What to check.
+#[derive(Clone, Debug, Default)]
+pub struct Check {
+    /// Rebuild and hash every object, and resolve every placement; else bag files, digests of packs, index and listings.
+    pub full: bool,
+    /// Only this snapshot's listings and items (any unambiguous part of its name); the packs are checked all the same.
+    pub snapshot: Option<String>,
+}
+
+/// Checks the bag files and every pack's digest; a full check every object and every placement too.
+///
+/// # Errors
+/// When the check itself cannot be done. Damage is no error but a finding.
+pub fn verify(archive: &Archive, check: &Check, monitor: &dyn Monitor) -> Result<Findings> {
+    let full = check.full;
+    monitor.phase("verify", None);
     let mut found = Findings { damage: archive.damage().to_vec(), ..Findings::default() };
     bag_files(archive, &mut found)?;
     let mut broken = HashMap::new();
@@ -51,7 +66,11 @@ pub fn verify(archive: &Archive, full: bool) -> Result<Findings> {
             .collect::<HashMap<Digest, String>>();
         found.damage.extend(broken.values().cloned());
     }
-    match archive.snapshots() {
+    let snapshots = match &check.snapshot {
+        Some(id) => archive.snapshot(Some(id)).map(|s| vec![s]),
+        None => archive.snapshots(),
+    };
+    match snapshots {
         Ok(snapshots) if snapshots.is_empty() => found.damage.push("no snapshot is committed".into()),
         Ok(snapshots) if full => {
             for snapshot in &snapshots {
@@ -65,6 +84,7 @@ pub fn verify(archive: &Archive, full: bool) -> Result<Findings> {
     }
     found.damage.sort();
     found.damage.dedup();
+    monitor.done();
     Ok(found)
 }
 
@@ -82,20 +102,19 @@ fn account_items(
     };
     for collection in collections {
         let place = format!("snapshot {snapshot}, account {}, {}", account.account, collection.head.path);
-        match archive.placements(&collection) {
-            Ok(placements) => {
-                found.placements += placements.len() as u64;
-                for p in placements {
-                    match broken.get(&p.sha256) {
-                        Some(why) => found.damage.push(format!("{place}, {}: {why}", p.source)),
-                        None if !archive.contains(p.sha256) => {
-                            found.damage.push(format!("{place}, {}: its object {} is missing", p.source, p.sha256));
-                        }
-                        None => {}
-                    }
+        let read = archive.placements(&collection, &mut |p| {
+            found.placements += 1;
+            match broken.get(&p.sha256) {
+                Some(why) => found.damage.push(format!("{place}, {}: {why}", p.source)),
+                None if !archive.contains(p.sha256) => {
+                    found.damage.push(format!("{place}, {}: its object {} is missing", p.source, p.sha256));
                 }
+                None => {}
             }
-            Err(e) => found.damage.push(format!("{place}: its listing: {e}")),
+            Ok(())
+        });
+        if let Err(e) = read {
+            found.damage.push(format!("{place}: its listing: {e}"));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
-use crate::archive::{self, Archive, Options, Writer};
+use crate::archive::{self, Archive, Check, Options, Writer};
 use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionKind, Digest, printable, safe_file_name};
 use crate::monitor::Terminal;
@@ -194,7 +194,7 @@ fn take(found: &Discovery, archive: &Path, level: i32, out: &mut dyn Write) -> R
 }
 
 fn check(path: &Path, full: bool, json: bool, out: &mut dyn Write) -> Result<u8> {
-    let found = archive::verify(&Archive::open(path)?, full)?;
+    let found = archive::verify(&Archive::open(path)?, &Check { full, snapshot: None }, &Terminal::new(false))?;
     if json {
         let text = serde_json::to_string(&found).map_err(|e| Error::new(Kind::Internal, "cannot write JSON").because(e))?;
         say(out, format_args!("{text}"))?;
@@ -237,7 +237,12 @@ fn export(path: &Path, to: &Path, id: Option<&str>, out: &mut dyn Write) -> Resu
     for account in &snapshot.root.accounts {
         for c in archive.collections(account)? {
             let account_folder = to.join(safe_file_name(&account.account));
-            for (i, item) in archive.placements(&c)?.iter().enumerate() {
+            let mut items = Vec::new();
+            archive.placements(&c, &mut |item| {
+                items.push(item);
+                Ok(())
+            })?;
+            for (i, item) in items.iter().enumerate() {
                 let file = account_folder.join(if c.head.kind == CollectionKind::Mail {
                     let folder: PathBuf = c.head.path.0.iter().map(|s| safe_file_name(s)).collect();
                     folder.join(format!("{:06}-{}.eml", i + 1, item.sha256))
