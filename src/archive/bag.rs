@@ -1,24 +1,29 @@
 //! The BagIt files around the payload (RFC 8493), written anew at every commit.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
 use super::pack::pack_digest;
 use crate::error::{Error, Result};
-use crate::model::Digest;
+use crate::model::{Digest, Hasher};
 use crate::store::Store;
 
+/// The payload manifest.
+pub const MANIFEST: &str = "manifest-sha256.txt";
+/// Largest manifest that is read.
+pub const MANIFEST_MAX_BYTES: u64 = 1 << 30;
 /// Largest root that is read.
 pub const ROOT_MAX_BYTES: u64 = 1 << 30;
 /// The files that `tagmanifest-sha256.txt` lists.
-pub const TAG_FILES: [&str; 5] = ["README.txt", "bag-info.txt", "bagit.txt", "manifest-sha256.txt", "restore.py"];
+pub const TAG_FILES: [&str; 5] = ["README.txt", "bag-info.txt", "bagit.txt", MANIFEST, "restore.py"];
 const BAGIT: &str = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
 const README: &str = include_str!("README.txt");
 const RESTORE: &str = include_str!("restore.py");
 
-/// All files of a commit: the new root and the bag files that list it and everything before it.
-pub fn files(store: &dyn Store, root: (String, Vec<u8>), now: Timestamp) -> Result<Vec<(String, Vec<u8>)>> {
+/// All files of a commit: the new root, if there is one, and the bag files that list it and everything before it.
+pub fn files(store: &dyn Store, root: Option<(String, Vec<u8>)>, now: Timestamp) -> Result<Vec<(String, Vec<u8>)>> {
     let mut payload: Vec<(String, Digest, u64)> = Vec::new();
     for file in store.list("data/packs")? {
         if let Some(digest) = pack_digest(&file.name) {
@@ -29,7 +34,7 @@ pub fn files(store: &dyn Store, root: (String, Vec<u8>), now: Timestamp) -> Resu
         let bytes = store.read(&file.name, ROOT_MAX_BYTES)?.ok_or_else(|| Error::damage("a snapshot root vanished"))?;
         payload.push((file.name, Digest::of(&bytes), file.size));
     }
-    payload.push((root.0.clone(), Digest::of(&root.1), root.1.len() as u64));
+    payload.extend(root.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes), bytes.len() as u64)));
     payload.sort();
     payload.dedup();
     let oxum: u64 = payload.iter().map(|p| p.2).sum();
@@ -51,12 +56,60 @@ pub fn files(store: &dyn Store, root: (String, Vec<u8>), now: Timestamp) -> Resu
         text
     });
     files.push(("tagmanifest-sha256.txt".to_owned(), tags.into_bytes()));
-    files.push(root);
+    files.extend(root);
     Ok(files)
 }
 
+/// The files that the manifest lists; none when it cannot be read.
+///
+/// # Errors
+/// `Kind::Storage` when the disk fails.
+pub fn payload(store: &dyn Store) -> Result<HashSet<String>> {
+    let manifest = store.read(MANIFEST, MANIFEST_MAX_BYTES)?.unwrap_or_default();
+    Ok(parse_manifest(&manifest).unwrap_or_default().into_iter().map(|(_, name)| name).collect())
+}
+
+/// Removes packs that no commit lists and that are not what their name says: an interrupted run left them, and they broke since.
+///
+/// # Errors
+/// `Kind::Storage` when the disk fails.
+pub fn discard_broken_packs(store: &dyn Store, listed: &HashSet<String>) -> Result<()> {
+    for file in store.list("data/packs")? {
+        if !listed.contains(&file.name)
+            && let Some(digest) = pack_digest(&file.name)
+            && digest_of(store, &file.name, file.size)? != digest
+        {
+            store.discard(&file.name)?;
+        }
+    }
+    Ok(())
+}
+
+/// The digest of a file of the store.
+///
+/// # Errors
+/// `Kind::Storage` or `Kind::Damage` when it cannot be read.
+pub fn digest_of(store: &dyn Store, name: &str, size: u64) -> Result<Digest> {
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0u8; 1 << 20];
+    let mut at = 0;
+    while at < size {
+        let n = (size - at).min(buffer.len() as u64) as usize;
+        store.read_at(name, at, &mut buffer[..n])?;
+        hasher.update(&buffer[..n]);
+        at += n as u64;
+    }
+    Ok(hasher.finish())
+}
+
 /// The lines of a manifest: digest and name.
+///
+/// # Errors
+/// `Kind::Damage` when it is cut or malformed.
 pub fn parse_manifest(text: &[u8]) -> Result<Vec<(Digest, String)>> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
     let text = std::str::from_utf8(text)
         .ok()
         .and_then(|t| t.strip_suffix('\n'))

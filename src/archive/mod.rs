@@ -4,7 +4,11 @@
 //! follows.
 
 mod bag;
+mod cache;
 pub mod cut;
+pub mod index;
+mod known;
+mod listing;
 pub mod pack;
 mod reader;
 pub mod recipe;
@@ -12,7 +16,8 @@ mod root;
 mod verify;
 mod writer;
 
+pub use listing::{ListingWriter, line};
 pub use reader::Archive;
 pub use root::{AccountEntry, CollectionEntry, Options, Original, Root, Snapshot, SourceNote, Tool};
 pub use verify::{Check, Findings, verify};
-pub use writer::Writer;
+pub use writer::{Writer, rebuild_index};

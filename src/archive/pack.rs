@@ -3,6 +3,7 @@
 //! A frame is about 4 MiB of whole tar entries of one sort and can be read by itself. Everything here treats the bytes of a
 //! pack as hostile: sizes are checked before anything is allocated.
 
+use std::cell::RefCell;
 use std::io::Write;
 
 use crate::error::{Error, Kind, Result};
@@ -27,15 +28,26 @@ pub enum Sort {
 /// All sorts.
 pub const SORTS: [Sort; 5] = [Sort::Head, Sort::Text, Sort::Binary, Sort::Packed, Sort::Listing];
 
-/// How an object is stored.
+impl Sort {
+    /// The zstd level for this sort when `level` is that for text: bytes that hardly compress are not worth more time.
+    pub fn level(self, level: i32) -> i32 {
+        match self {
+            Sort::Packed => 1,
+            Sort::Binary => level.min(3),
+            Sort::Head | Sort::Text | Sort::Listing => level,
+        }
+    }
+}
+
+/// How an object is stored; the numbers are those of index files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObjectForm {
     /// As it is.
-    Blob,
+    Blob = 0,
     /// As a recipe.
-    Recipe,
+    Recipe = 1,
     /// As it is; it is a listing.
-    Listing,
+    Listing = 2,
 }
 
 impl ObjectForm {
@@ -53,7 +65,11 @@ pub const FRAME_BYTES: usize = 4 << 20;
 /// Most bytes that a frame may hold decompressed.
 pub const FRAME_MAX_BYTES: usize = 16 << 20;
 /// Bytes after which a pack is closed.
-pub const PACK_BYTES: u64 = 256 << 20;
+const PACK_BYTES: u64 = 256 << 20;
+/// Entries after which a pack is closed, so that what is known of an open one stays small.
+const PACK_ENTRIES: u64 = 1 << 18;
+/// Most bytes that a frame may take in its pack: zstd makes incompressible bytes hardly longer.
+const FRAME_STORED_MAX_BYTES: usize = FRAME_MAX_BYTES + (1 << 20);
 const BLOCK: usize = 512;
 const TRAILER: &str = "pack.json";
 const SEEK_MAGIC: u32 = 0x184D_2A5E;
@@ -130,10 +146,16 @@ pub fn entries(frame: &[u8]) -> Result<Vec<EntrySpan>> {
 /// # Errors
 /// `Kind::Internal` if zstd refuses.
 pub fn compress(frame: &[u8], level: i32) -> Result<Vec<u8>> {
+    thread_local! {
+        // Setting one up costs as much as compressing a small frame.
+        static COMPRESSOR: RefCell<zstd::bulk::Compressor<'static>> = RefCell::default();
+    }
     let failed = |e| Error::new(Kind::Internal, "cannot compress a frame").because(e);
-    let mut compressor = zstd::bulk::Compressor::new(level).map_err(failed)?;
-    compressor.include_checksum(true).map_err(failed)?;
-    compressor.compress(frame).map_err(failed)
+    COMPRESSOR.with_borrow_mut(|compressor| {
+        compressor.set_compression_level(level).map_err(failed)?;
+        compressor.include_checksum(true).map_err(failed)?;
+        compressor.compress(frame).map_err(failed)
+    })
 }
 
 /// Decompresses a frame that holds exactly `bytes`.
@@ -163,6 +185,16 @@ pub struct FrameSpan {
     pub bytes: u32,
 }
 
+/// A pack that is durable under its name.
+pub struct SealedPack {
+    /// Its digest, which is its name.
+    pub digest: Digest,
+    /// Its size.
+    pub bytes: u64,
+    /// Its frames.
+    pub frames: Vec<FrameSpan>,
+}
+
 /// A pack being written.
 pub struct PackWriter {
     upload: Box<dyn Upload>,
@@ -186,19 +218,19 @@ impl PackWriter {
         })
     }
 
-    /// Bytes written so far.
-    pub fn bytes(&self) -> u64 {
-        self.offset
+    /// Is it so large that another should be begun?
+    pub fn is_full(&self) -> bool {
+        self.offset >= PACK_BYTES || self.entries >= PACK_ENTRIES
     }
 
-    /// Appends a compressed frame that holds so many entries and bytes of data.
-    pub fn frame(&mut self, compressed: &[u8], bytes: usize, entries: u64, data_bytes: u64) -> Result<FrameSpan> {
+    /// Appends a compressed frame that holds so many entries and bytes of data; returns its number.
+    pub fn frame(&mut self, compressed: &[u8], bytes: usize, entries: u64, data_bytes: u64) -> Result<u32> {
         let span = FrameSpan { offset: self.offset, compressed: compressed.len() as u32, bytes: bytes as u32 };
         self.write(compressed)?;
         self.frames.push(span);
         self.entries += entries;
         self.data_bytes += data_bytes;
-        Ok(span)
+        Ok(self.frames.len() as u32 - 1)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
@@ -211,8 +243,8 @@ impl PackWriter {
         })
     }
 
-    /// Writes trailer and seek table and makes the pack durable; returns its name and size.
-    pub fn finish(mut self) -> Result<(Digest, u64)> {
+    /// Writes trailer and seek table and makes the pack durable under its name.
+    pub fn finish(mut self) -> Result<SealedPack> {
         let trailer = serde_json::json!({"format": "floe pack", "version": 1, "frames": self.frames.len() + 1,
             "entries": self.entries, "bytes": self.data_bytes});
         let mut last = Vec::new();
@@ -232,7 +264,7 @@ impl PackWriter {
         self.write(&table)?;
         let digest = self.hasher.finish();
         self.upload.finish(&pack_name(&digest))?;
-        Ok((digest, self.offset))
+        Ok(SealedPack { digest, bytes: self.offset, frames: self.frames })
     }
 }
 
@@ -278,9 +310,31 @@ pub fn seek_table(store: &dyn Store, name: &str, size: u64) -> Result<Vec<FrameS
     Ok(frames)
 }
 
+/// The frames of a pack without a valid seek table, as far as they are whole: they say themselves how long they are.
+pub fn walk_frames(store: &dyn Store, name: &str, size: u64) -> Vec<FrameSpan> {
+    let mut frames = Vec::new();
+    let mut offset = 0;
+    let mut bytes = Vec::new();
+    while offset < size {
+        bytes.resize((size - offset).min(FRAME_STORED_MAX_BYTES as u64) as usize, 0);
+        if store.read_at(name, offset, &mut bytes).is_err() {
+            break;
+        }
+        let Ok(compressed) = zstd::zstd_safe::find_frame_compressed_size(&bytes) else { break };
+        if let Ok(Some(content)) = zstd::zstd_safe::get_frame_content_size(&bytes)
+            && content <= FRAME_MAX_BYTES as u64
+            && !bytes.starts_with(&SEEK_MAGIC.to_le_bytes())
+        {
+            frames.push(FrameSpan { offset, compressed: compressed as u32, bytes: content as u32 });
+        }
+        offset += compressed as u64;
+    }
+    frames
+}
+
 /// Reads and decompresses one frame.
 pub fn read_frame(store: &dyn Store, name: &str, span: &FrameSpan) -> Result<Vec<u8>> {
-    if span.compressed as usize > 2 * FRAME_MAX_BYTES {
+    if span.compressed as usize > FRAME_STORED_MAX_BYTES {
         return Err(Error::damage("a frame is larger than a frame may be").with("file", name).with("offset", span.offset));
     }
     let mut compressed = vec![0u8; span.compressed as usize];

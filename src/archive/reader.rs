@@ -1,95 +1,46 @@
-//! Reading an archive: snapshots, listings, items. Finds objects by walking the packs' frames once when it is opened.
+//! Reading an archive: snapshots, listings, items.
 
-use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use rayon::prelude::*;
+use std::sync::Arc;
 
 use super::bag::ROOT_MAX_BYTES;
-use super::pack::{self, FrameSpan, ObjectForm};
-use super::recipe::Recipe;
+use super::cache::FrameCache;
+use super::index::{Index, Location};
+use super::pack::{self, ObjectForm};
+use super::recipe::{BlobRef, Recipe};
 use super::{AccountEntry, CollectionEntry, Root, Snapshot};
 use crate::error::{Error, Result};
 use crate::model::{Digest, Exception, Hasher, Placement};
-use crate::store::{LocalStore, Store, StoredFile};
+use crate::store::{LocalStore, Store};
 
-/// Decompressed frames that are kept at hand.
-const CACHED_FRAMES: usize = 24;
 /// Longest line of a listing.
 const LINE_MAX_BYTES: usize = 64 << 20;
 
-#[derive(Clone, Copy)]
-struct Location {
-    pack: u32,
-    frame: FrameSpan,
-    start: usize,
-    len: usize,
-    form: ObjectForm,
-}
-
-type CachedFrames = Vec<((u32, u64), Arc<Vec<u8>>)>;
-
 /// An archive opened for reading; may be shared between threads.
 pub struct Archive {
-    store: LocalStore,
-    packs: Vec<StoredFile>,
-    objects: HashMap<Digest, Location>,
-    damage: Vec<String>,
-    cache: Mutex<CachedFrames>,
+    pub(super) store: LocalStore,
+    pub(super) index: Index,
+    cache: FrameCache,
 }
 
 impl Archive {
     /// Opens the archive in the folder `path`.
     ///
     /// # Errors
-    /// `Kind::Usage` when there is no archive.
+    /// `Kind::Usage` when there is no archive, `Kind::Storage` when it cannot be read. Damaged packs are no error:
+    /// what is whole can be read.
     pub fn open(path: &Path) -> Result<Self> {
-        let archive = Self::open_any(path)?;
-        if archive.packs.is_empty() && archive.store.list("data/snapshots")?.is_empty() {
+        let store = LocalStore::new(path);
+        let index = Index::open(&store)?;
+        if index.packs().is_empty() && store.list("data/snapshots")?.is_empty() && store.read("bagit.txt", 1 << 10)?.is_none() {
             return Err(Error::usage("there is no archive in this folder").with("folder", path.display()));
         }
-        Ok(archive)
+        Ok(Self::from_parts(store, index))
     }
 
-    /// Opens it even if nothing is in it yet. Damaged packs are noted in [`Archive::damage`]; what is whole can be read.
-    pub fn open_any(path: &Path) -> Result<Self> {
-        let store = LocalStore::new(path);
-        let packs: Vec<StoredFile> =
-            store.list("data/packs")?.into_iter().filter(|f| pack::pack_digest(&f.name).is_some()).collect();
-        let mut archive = Archive { store, packs, objects: HashMap::new(), damage: Vec::new(), cache: Mutex::new(Vec::new()) };
-        for (number, file) in archive.packs.iter().enumerate() {
-            let spans = match pack::seek_table(&archive.store, &file.name, file.size) {
-                Ok(spans) => spans,
-                Err(e) => {
-                    archive.damage.push(e.to_string());
-                    continue;
-                }
-            };
-            let store = &archive.store;
-            let walked: Vec<_> = spans
-                .par_iter()
-                .map(|span| pack::read_frame(store, &file.name, span).and_then(|f| pack::entries(&f)).map(|e| (*span, e)))
-                .collect();
-            for result in walked {
-                match result {
-                    Ok((frame, entries)) => {
-                        for e in entries {
-                            let place = Location { pack: number as u32, frame, start: e.start, len: e.len, form: e.form };
-                            archive.objects.entry(e.digest).or_insert(place);
-                        }
-                    }
-                    Err(e) => archive.damage.push(e.to_string()),
-                }
-            }
-        }
-        Ok(archive)
-    }
-
-    /// Packs and frames that could not be read when the archive was opened.
-    pub fn damage(&self) -> &[String] {
-        &self.damage
+    pub(super) fn from_parts(store: LocalStore, index: Index) -> Self {
+        Archive { store, index, cache: FrameCache::default() }
     }
 
     /// The store that it lies in.
@@ -97,46 +48,49 @@ impl Archive {
         &self.store
     }
 
+    /// Where its objects are.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
     /// Is the object there? Says nothing of whether it is whole.
-    pub fn contains(&self, object: Digest) -> bool {
-        self.objects.contains_key(&object)
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn contains(&self, object: &Digest) -> Result<bool> {
+        Ok(!self.index.find(&self.store, object)?.is_empty())
     }
 
-    /// All objects.
-    pub fn digests(&self) -> impl Iterator<Item = Digest> + '_ {
-        self.objects.keys().copied()
+    /// All files that should be snapshot roots, oldest first: the snapshot, or what is wrong with the file.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when the folder cannot be read.
+    pub fn roots(&self) -> Result<Vec<Result<Snapshot>>> {
+        Ok(self.store.list("data/snapshots")?.iter().map(|file| read_root(&self.store, &file.name)).collect())
     }
 
-    /// All objects in the order in which they lie in the packs, so that going through them reads each frame about once.
-    pub fn digests_in_place(&self) -> Vec<Digest> {
-        let mut all: Vec<(u32, u64, usize, Digest)> =
-            self.objects.iter().map(|(digest, place)| (place.pack, place.frame.offset, place.start, *digest)).collect();
-        all.sort_unstable();
-        all.into_iter().map(|(.., digest)| digest).collect()
-    }
-
-    /// All committed snapshots, oldest first.
+    /// All committed snapshots whose roots are whole, oldest first.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when the folder cannot be read.
     pub fn snapshots(&self) -> Result<Vec<Snapshot>> {
-        let mut snapshots = Vec::new();
-        for file in self.store.list("data/snapshots")? {
-            let bytes = self.store.read(&file.name, ROOT_MAX_BYTES)?.unwrap_or_default();
-            let digest = Digest::of(&bytes);
-            let id = file.name.trim_start_matches("data/snapshots/").trim_end_matches(".json").to_owned();
-            if !id.ends_with(&digest.to_string()[..12]) {
-                return Err(Error::damage("a snapshot root is not the one that its name says").with("file", &file.name));
-            }
-            snapshots.push(Snapshot { id, digest, root: Root::from_bytes(&bytes).map_err(|e| e.with("file", &file.name))? });
-        }
-        Ok(snapshots)
+        Ok(self.roots()?.into_iter().filter_map(Result::ok).collect())
     }
 
     /// The snapshot that `id` names (any unambiguous part of its name), or the newest.
+    ///
+    /// # Errors
+    /// `Kind::Usage` when there is none or several, `Kind::Damage` when its root is damaged.
     pub fn snapshot(&self, id: Option<&str>) -> Result<Snapshot> {
-        let mut found: Vec<Snapshot> = self.snapshots()?.into_iter().filter(|s| id.is_none_or(|id| s.id.contains(id))).collect();
-        if id.is_some() && found.len() > 1 {
+        let mut names: Vec<String> = self.store.list("data/snapshots")?.into_iter().map(|f| f.name).collect();
+        names.retain(|name| id.is_none_or(|id| root_id(name).contains(id)));
+        if id.is_some() && names.len() > 1 {
             return Err(Error::usage("several snapshots have this in their name").with("id", id.unwrap_or_default()));
         }
-        found.pop().ok_or_else(|| Error::usage("no such snapshot").with("id", id.unwrap_or("newest")))
+        let name = names.pop().ok_or_else(|| {
+            Error::usage("no such snapshot").with("id", id.unwrap_or("newest")).hint("see 'floe list --snapshots'")
+        })?;
+        read_root(&self.store, &name)
     }
 
     /// Hands the lines of a listing to `each`, one at a time: a listing may be larger than memory.
@@ -187,24 +141,32 @@ impl Archive {
         self.lines(listing, each)
     }
 
+    /// The decompressed frame that holds an object, from any place where it can be read, and the object's place in it.
     fn entry(&self, object: Digest) -> Result<(Arc<Vec<u8>>, Location)> {
-        let place = *self.objects.get(&object).ok_or_else(|| Error::damage("an object is missing").with("object", object))?;
-        let key = (place.pack, place.frame.offset);
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(i) = cache.iter().position(|(k, _)| *k == key) {
-            let hit = cache.remove(i);
-            let frame = Arc::clone(&hit.1);
-            cache.push(hit);
-            return Ok((frame, place));
+        let mut failed = None;
+        for place in self.index.find(&self.store, &object)? {
+            let read = self.cache.get((place.pack, place.frame.offset), || {
+                pack::read_frame(&self.store, &pack::pack_name(&place.pack), &place.frame)
+            });
+            match read {
+                Ok(frame) if frame.len() as u64 >= u64::from(place.start) + u64::from(place.len) => return Ok((frame, place)),
+                Ok(_) => failed = Some(Error::damage("an object lies outside of its frame")),
+                Err(e) => failed = Some(e),
+            }
         }
-        drop(cache);
-        let frame = Arc::new(pack::read_frame(&self.store, &self.packs[place.pack as usize].name, &place.frame)?);
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.len() >= CACHED_FRAMES {
-            cache.remove(0);
-        }
-        cache.push((key, Arc::clone(&frame)));
-        Ok((frame, place))
+        Err(failed.unwrap_or_else(|| Error::damage("an object is missing")).with("object", object))
+    }
+
+    /// Hands a blob that a recipe refers to over to `give`.
+    pub(super) fn fetch(&self, blob: &BlobRef, give: &mut dyn FnMut(&[u8])) -> Result<()> {
+        let (frame, place) = self.entry(blob.digest)?;
+        give(data(&frame, &place));
+        Ok(())
+    }
+
+    /// Keeps a frame at hand that was decompressed elsewhere.
+    pub(super) fn keep(&self, pack: Digest, offset: u64, frame: &Arc<Vec<u8>>) {
+        self.cache.put((pack, offset), frame);
     }
 
     /// Writes an object's bytes to `out` and checks its digest; returns the bytes written.
@@ -214,14 +176,10 @@ impl Archive {
     pub fn copy(&self, object: Digest, out: &mut dyn Write) -> Result<u64> {
         let mut out = Hashing { out, hasher: Hasher::new(), bytes: 0 };
         let (frame, place) = self.entry(object)?;
-        let data = &frame[place.start..place.start + place.len];
+        let data = data(&frame, &place);
         if place.form == ObjectForm::Recipe {
-            let mut fetch = |blob: &super::recipe::BlobRef, give: &mut dyn FnMut(&[u8])| {
-                let (frame, place) = self.entry(blob.digest)?;
-                give(&frame[place.start..place.start + place.len]);
-                Ok(())
-            };
-            Recipe::parse(data)?.rebuild(&mut fetch, &mut out).map_err(|e| e.with("object", object))?;
+            let rebuilt = Recipe::parse(data).and_then(|r| r.rebuild(&mut |blob, give| self.fetch(blob, give), &mut out));
+            rebuilt.map_err(|e| e.with("object", object))?;
         } else {
             out.write_all(data).map_err(|e| Error::new(crate::Kind::Storage, "cannot write an object").because(e))?;
         }
@@ -237,6 +195,26 @@ impl Archive {
         self.copy(object, &mut bytes)?;
         Ok(bytes.bytes)
     }
+}
+
+fn data<'a>(frame: &'a [u8], place: &Location) -> &'a [u8] {
+    frame.get(place.start as usize..place.start as usize + place.len as usize).unwrap_or_default()
+}
+
+/// The name of the snapshot in a root's file.
+fn root_id(file: &str) -> &str {
+    file.trim_start_matches("data/snapshots/").trim_end_matches(".json")
+}
+
+/// Reads a root file and checks that it is the one that its name says.
+pub(super) fn read_root(store: &dyn Store, file: &str) -> Result<Snapshot> {
+    let bytes = store.read(file, ROOT_MAX_BYTES)?.unwrap_or_default();
+    let digest = Digest::of(&bytes);
+    let id = root_id(file).to_owned();
+    if !id.ends_with(&digest.to_string()[..12]) {
+        return Err(Error::damage("a snapshot root is not the one that its name says").with("file", file));
+    }
+    Ok(Snapshot { id, digest, root: Root::from_bytes(&bytes).map_err(|e| e.with("file", file))? })
 }
 
 /// Cuts what is written to it into lines.

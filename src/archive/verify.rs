@@ -1,14 +1,17 @@
 //! Is the archive intact? Names what is damaged and which items it touches.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::Archive;
-use super::bag::{TAG_FILES, parse_manifest};
-use super::pack::pack_digest;
-use crate::error::Result;
-use crate::model::{Digest, Hasher};
+use super::bag::{MANIFEST, MANIFEST_MAX_BYTES, ROOT_MAX_BYTES, TAG_FILES, digest_of, parse_manifest};
+use super::pack::{self, EntrySpan, FrameSpan, ObjectForm, pack_digest};
+use super::recipe::Recipe;
+use super::{AccountEntry, Archive, CollectionEntry, Root, Snapshot};
+use crate::error::{Error, Result};
+use crate::model::{Digest, Hasher, Ledger};
 use crate::monitor::Monitor;
 use crate::store::Store;
 
@@ -17,25 +20,16 @@ use crate::store::Store;
 pub struct Findings {
     /// Files checked.
     pub files: u64,
+    /// Snapshots checked.
+    pub snapshots: u64,
     /// Objects rebuilt and hashed (full checks only).
     pub objects: u64,
-    /// Placements that resolve (full checks only).
+    /// Placements looked at; in full checks each leads to an object that is whole.
     pub placements: u64,
     /// What is wrong, and where.
     pub damage: Vec<String>,
-}
-
-fn digest_of(store: &dyn Store, name: &str, size: u64) -> Result<Digest> {
-    let mut hasher = Hasher::new();
-    let mut buffer = vec![0u8; 1 << 20];
-    let mut at = 0;
-    while at < size {
-        let n = (size - at).min(buffer.len() as u64) as usize;
-        store.read_at(name, at, &mut buffer[..n])?;
-        hasher.update(&buffer[..n]);
-        at += n as u64;
-    }
-    Ok(hasher.finish())
+    /// What loses nothing, but should be known: index files to be made anew, no snapshot yet.
+    pub warnings: Vec<String>,
 }
 
 /// What to check.
@@ -47,118 +41,314 @@ pub struct Check {
     pub snapshot: Option<String>,
 }
 
+/// Objects that are not whole, and why.
+type Broken = HashMap<Digest, String>;
+
+impl Findings {
+    fn add(&mut self, other: Findings) {
+        self.files += other.files;
+        self.objects += other.objects;
+        self.placements += other.placements;
+        self.damage.extend(other.damage);
+        self.warnings.extend(other.warnings);
+    }
+}
+
 /// Checks the bag files and every pack's digest; a full check every object and every placement too.
 ///
 /// # Errors
 /// When the check itself cannot be done. Damage is no error but a finding.
 pub fn verify(archive: &Archive, check: &Check, monitor: &dyn Monitor) -> Result<Findings> {
-    let full = check.full;
-    monitor.phase("verify", None);
-    let mut found = Findings { damage: archive.damage().to_vec(), ..Findings::default() };
-    bag_files(archive, &mut found)?;
-    let mut broken = HashMap::new();
-    if full {
-        let digests = archive.digests_in_place();
-        found.objects = digests.len() as u64;
-        broken = digests
-            .par_iter()
-            .filter_map(|d| archive.copy(*d, &mut std::io::sink()).err().map(|e| (*d, e.to_string())))
-            .collect::<HashMap<Digest, String>>();
-        found.damage.extend(broken.values().cloned());
-    }
+    let mut found = Findings { damage: archive.index().damage().to_vec(), ..Findings::default() };
+    let bytes: u64 = archive.index().packs().iter().map(|f| f.size).sum();
+    monitor.phase("verify", Some(if check.full { 2 * bytes } else { bytes }));
+    bag_files(archive, &mut found, monitor)?;
+    index_files(archive, &mut found);
+    let broken = if check.full { objects(archive, &mut found, monitor)? } else { Broken::new() };
     let snapshots = match &check.snapshot {
-        Some(id) => archive.snapshot(Some(id)).map(|s| vec![s]),
-        None => archive.snapshots(),
+        Some(id) => vec![archive.snapshot(Some(id))?],
+        None => chain(archive, &mut found)?,
     };
-    match snapshots {
-        Ok(snapshots) if snapshots.is_empty() => found.damage.push("no snapshot is committed".into()),
-        Ok(snapshots) if full => {
-            for snapshot in &snapshots {
-                for account in &snapshot.root.accounts {
-                    account_items(archive, &broken, &snapshot.id, account, &mut found);
-                }
-            }
-        }
-        Ok(_) => {}
-        Err(e) => found.damage.push(e.to_string()),
+    found.snapshots = snapshots.len() as u64;
+    if snapshots.is_empty() && found.damage.is_empty() {
+        found.warnings.push("no snapshot is committed yet".to_owned());
     }
-    found.damage.sort();
-    found.damage.dedup();
+    let listings = Listings { archive, broken: &broken, full: check.full };
+    let mut seen = HashSet::new();
+    for snapshot in &snapshots {
+        root(snapshot, &mut found);
+        // Snapshots share the listings of what did not change; each is read once.
+        let new: Vec<&AccountEntry> = snapshot.root.accounts.iter().filter(|a| seen.insert(a.listing)).collect();
+        let checked: Vec<Findings> = new.par_iter().map(|account| listings.account(&snapshot.id, account)).collect();
+        checked.into_iter().for_each(|f| found.add(f));
+        if let Some(listing) = snapshot.root.leftovers {
+            let place = format!("snapshot {}, what belongs to no account", snapshot.id);
+            listings.exceptions(&place, listing, None, &mut found);
+        }
+    }
+    for texts in [&mut found.damage, &mut found.warnings] {
+        texts.sort();
+        texts.dedup();
+    }
     monitor.done();
     Ok(found)
 }
 
-/// Does every placement lead to an object that was found whole?
-fn account_items(
-    archive: &Archive,
-    broken: &HashMap<Digest, String>,
-    snapshot: &str,
-    account: &super::AccountEntry,
-    found: &mut Findings,
-) {
-    let collections = match archive.collections(account) {
-        Ok(collections) => collections,
-        Err(e) => return found.damage.push(format!("snapshot {snapshot}, account {}: its listing: {e}", account.account)),
-    };
-    for collection in collections {
-        let place = format!("snapshot {snapshot}, account {}, {}", account.account, collection.head.path);
-        let read = archive.placements(&collection, &mut |p| {
-            found.placements += 1;
-            match broken.get(&p.sha256) {
-                Some(why) => found.damage.push(format!("{place}, {}: {why}", p.source)),
-                None if !archive.contains(p.sha256) => {
-                    found.damage.push(format!("{place}, {}: its object {} is missing", p.source, p.sha256));
-                }
-                None => {}
-            }
-            Ok(())
-        });
-        if let Err(e) = read {
-            found.damage.push(format!("{place}: its listing: {e}"));
+/// The snapshots whose roots are whole. Each root names the one before, so that a root that is gone is missed.
+fn chain(archive: &Archive, found: &mut Findings) -> Result<Vec<Snapshot>> {
+    let mut snapshots = Vec::new();
+    for root in archive.roots()? {
+        match root {
+            Ok(snapshot) => snapshots.push(snapshot),
+            Err(e) => found.damage.push(e.to_string()),
         }
+    }
+    let there: HashSet<Digest> = snapshots.iter().map(|s| s.digest).collect();
+    for snapshot in &snapshots {
+        if let Some(previous) = snapshot.root.previous.filter(|p| !there.contains(p)) {
+            found
+                .damage
+                .push(format!("the snapshot before {} is missing or damaged: its root has the SHA-256 {previous}", snapshot.id));
+        }
+    }
+    Ok(snapshots)
+}
+
+/// Do the sums in a root agree?
+fn root(snapshot: &Snapshot, found: &mut Findings) {
+    let root = &snapshot.root;
+    if Root::tree_of(&root.accounts) != root.tree {
+        found.damage.push(format!("snapshot {}: its tree digest is not that of its account listings", snapshot.id));
+    }
+    let mut sum = Ledger::default();
+    root.accounts.iter().for_each(|a| sum.add(&a.ledger));
+    if sum.captured != root.ledger.captured || sum.bytes != root.ledger.bytes {
+        found.damage.push(format!("snapshot {}: its ledger is not the sum of its accounts' ledgers", snapshot.id));
     }
 }
 
-fn bag_files(archive: &Archive, found: &mut Findings) -> Result<()> {
-    let store = archive.store();
-    let tags = store.read("tagmanifest-sha256.txt", 1 << 20)?.unwrap_or_default();
-    let listed = parse_manifest(&tags).unwrap_or_default();
-    for name in TAG_FILES {
-        let bytes = store.read(name, 1 << 30)?;
-        let want = listed.iter().find(|(_, n)| n == name).map(|(d, _)| *d);
-        match (bytes, want) {
-            (Some(bytes), Some(want)) if Digest::of(&bytes) == want => found.files += 1,
-            (None, _) => found.damage.push(format!("{name} is missing")),
-            _ => found.damage.push(format!("{name} does not have the digest in tagmanifest-sha256.txt")),
+/// Reads listings and compares them with what is said of them.
+struct Listings<'a> {
+    archive: &'a Archive,
+    broken: &'a Broken,
+    full: bool,
+}
+
+impl Listings<'_> {
+    fn account(&self, snapshot: &str, account: &AccountEntry) -> Findings {
+        let mut found = Findings::default();
+        let place = format!("snapshot {snapshot}, account {}", account.account);
+        let collections = match self.archive.collections(account) {
+            Ok(collections) => collections,
+            Err(e) => {
+                found.damage.push(format!("{place}: its listing: {e}"));
+                return found;
+            }
+        };
+        let mut sum = Ledger::default();
+        for collection in &collections {
+            sum.add(&collection.ledger);
+            self.collection(&format!("{place}, {}", collection.head.path), collection, &mut found);
+        }
+        if sum != account.ledger || collections.len() as u64 != account.collections {
+            found.damage.push(format!("{place}: its ledger is not the sum of its collections' ledgers"));
+        }
+        found
+    }
+
+    fn collection(&self, place: &str, collection: &CollectionEntry, found: &mut Findings) {
+        let (mut items, mut bytes) = (0, 0);
+        let read = self.archive.placements(collection, &mut |p| {
+            items += 1;
+            bytes += p.size;
+            self.object(&p.sha256, &|| format!("{place}, {}", p.source), found)
+        });
+        found.placements += items;
+        match read {
+            Err(e) => found.damage.push(format!("{place}: its listing: {e}")),
+            Ok(()) if items != collection.items || items != collection.ledger.captured || bytes != collection.ledger.bytes => {
+                found.damage.push(format!(
+                    "{place}: its listing has {items} items of {bytes} bytes, but its ledger says {} of {}",
+                    collection.ledger.captured, collection.ledger.bytes
+                ));
+            }
+            Ok(()) => {}
+        }
+        for original in &collection.originals {
+            if let Err(e) = self.object(&original.sha256, &|| format!("{place}, {}", original.path), found) {
+                found.damage.push(e.to_string());
+            }
+        }
+        if let Some(listing) = collection.exceptions {
+            let expected = collection.ledger.skipped_total() + collection.ledger.failed_total();
+            self.exceptions(place, listing, Some(expected), found);
         }
     }
-    let manifest = store.read("manifest-sha256.txt", 1 << 30)?.unwrap_or_default();
-    let manifest = match parse_manifest(&manifest) {
+
+    fn exceptions(&self, place: &str, listing: Digest, expected: Option<u64>, found: &mut Findings) {
+        let mut count = 0;
+        let read = self.archive.exceptions(listing, &mut |_| {
+            count += 1;
+            Ok(())
+        });
+        match read {
+            Err(e) => found.damage.push(format!("{place}: its exceptions listing: {e}")),
+            Ok(()) if expected.is_some_and(|n| n != count) => {
+                found.damage.push(format!("{place}: its exceptions listing has {count} lines, but its ledger has other counts"));
+            }
+            Ok(()) => {}
+        }
+    }
+
+    /// In a full check, does this lead to an object that was found whole?
+    fn object(&self, object: &Digest, place: &dyn Fn() -> String, found: &mut Findings) -> Result<()> {
+        if !self.full {
+            return Ok(());
+        }
+        match self.broken.get(object) {
+            Some(why) => found.damage.push(format!("{}: {why}", place())),
+            None if !self.archive.contains(object)? => found.damage.push(format!("{}: its object {object} is missing", place())),
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+/// One frame of one pack.
+struct Work {
+    pack: Digest,
+    name: String,
+    frame: FrameSpan,
+}
+
+/// Rebuilds and hashes every object, frame by frame in the order of the packs; gives those that are not whole.
+fn objects(archive: &Archive, found: &mut Findings, monitor: &dyn Monitor) -> Result<Broken> {
+    let mut work = Vec::new();
+    for file in archive.index().packs() {
+        let Some(pack) = pack_digest(&file.name) else { continue };
+        let spans = pack::seek_table(archive.store(), &file.name, file.size)
+            .unwrap_or_else(|_| pack::walk_frames(archive.store(), &file.name, file.size));
+        work.extend(spans.into_iter().map(|frame| Work { pack, name: file.name.clone(), frame }));
+    }
+    // Recipes lie behind the blobs that they need, so frames are taken in order, by whichever core is free.
+    let next = AtomicUsize::new(0);
+    let by_core = rayon::broadcast(|_| {
+        let mut core = Core { archive, found: Findings::default(), broken: Broken::new(), read: HashSet::new() };
+        while let Some(work) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+            core.frame(work);
+            monitor.advance(0, u64::from(work.frame.compressed));
+        }
+        core
+    });
+    let (mut broken, mut read) = (Broken::new(), HashSet::new());
+    for core in by_core {
+        found.add(core.found);
+        broken.extend(core.broken);
+        read.extend(core.read);
+    }
+    archive.index().each(archive.store(), &mut |digest, at, _| {
+        if !read.contains(&(at.pack, at.frame.offset)) {
+            broken.entry(digest).or_insert_with(|| format!("object {digest} lies in a frame that cannot be read"));
+        }
+        Ok(())
+    })?;
+    // What another copy still gives is not broken.
+    broken.retain(|digest, _| archive.copy(*digest, &mut std::io::sink()).is_err());
+    found.damage.extend(broken.values().cloned());
+    Ok(broken)
+}
+
+/// What one core finds.
+struct Core<'a> {
+    archive: &'a Archive,
+    found: Findings,
+    broken: Broken,
+    /// Frames that could be read: pack and offset.
+    read: HashSet<(Digest, u64)>,
+}
+
+impl Core<'_> {
+    fn frame(&mut self, work: &Work) {
+        let read = pack::read_frame(self.archive.store(), &work.name, &work.frame);
+        let spans = read.and_then(|frame| Ok((pack::entries(&frame)?, Arc::new(frame))));
+        let (spans, frame) = match spans {
+            Ok(read) => read,
+            Err(e) => {
+                self.found.damage.push(e.to_string());
+                return;
+            }
+        };
+        self.read.insert((work.pack, work.frame.offset));
+        if spans.iter().any(|s| s.form == ObjectForm::Blob) {
+            self.archive.keep(work.pack, work.frame.offset, &frame);
+        }
+        for span in &spans {
+            self.found.objects += 1;
+            let Some(data) = frame.get(span.start..span.start + span.len) else { continue };
+            if let Err(e) = self.entry(span, data) {
+                self.broken.insert(span.digest, e.with("object", span.digest).to_string());
+            }
+        }
+    }
+
+    fn entry(&self, span: &EntrySpan, data: &[u8]) -> Result<()> {
+        let digest = match span.form {
+            ObjectForm::Blob | ObjectForm::Listing => Digest::of(data),
+            ObjectForm::Recipe => {
+                let mut hasher = Hasher::new();
+                Recipe::parse(data)?.rebuild(&mut |blob, give| self.archive.fetch(blob, give), &mut hasher)?;
+                hasher.finish()
+            }
+        };
+        if digest == span.digest { Ok(()) } else { Err(Error::damage("an object's bytes do not have its digest")) }
+    }
+}
+
+/// Do the index files and the seek tables of the packs agree? A useless index loses nothing: the packs are read instead.
+fn index_files(archive: &Archive, found: &mut Findings) {
+    let index = archive.index();
+    for file in index.packs() {
+        match pack::seek_table(archive.store(), &file.name, file.size) {
+            Ok(frames) if pack_digest(&file.name).is_some_and(|d| !index.frames_are(&d, &frames)) => found
+                .warnings
+                .push(format!("the index knows other frames of {}; make it anew with 'floe index --rebuild'", file.name)),
+            Ok(_) => {}
+            Err(e) => found.damage.push(e.to_string()),
+        }
+    }
+    for name in index.useless() {
+        found.warnings.push(format!("{name} is damaged or of no use; make the index anew with 'floe index --rebuild'"));
+    }
+}
+
+fn bag_files(archive: &Archive, found: &mut Findings, monitor: &dyn Monitor) -> Result<()> {
+    let store = archive.store();
+    tag_files(store, found)?;
+    let manifest = match parse_manifest(&store.read(MANIFEST, MANIFEST_MAX_BYTES)?.unwrap_or_default()) {
         Ok(manifest) => manifest,
         Err(e) => {
-            found.damage.push(format!("manifest-sha256.txt: {e}"));
+            found.damage.push(format!("{MANIFEST}: {e}"));
             Vec::new()
         }
     };
     let mut there = store.list("data/packs")?;
     there.extend(store.list("data/snapshots")?);
-    for (_, name) in &manifest {
-        if !there.iter().any(|f| f.name == *name) {
-            found.damage.push(format!("{name} is missing"));
-        }
-    }
+    let names: BTreeSet<&str> = there.iter().map(|f| f.name.as_str()).collect();
+    let missing = manifest.iter().filter(|(_, name)| !names.contains(name.as_str()));
+    found.damage.extend(missing.map(|(_, name)| format!("{name} is missing")));
+    let listed: HashMap<&str, Digest> = manifest.iter().map(|(digest, name)| (name.as_str(), *digest)).collect();
     let results: Vec<Result<Option<String>>> = there
         .par_iter()
         .map(|file| {
-            let listed = manifest.iter().find(|(_, n)| *n == file.name).map(|(d, _)| *d);
+            monitor.advance(0, file.size);
             // A pack that is not listed belongs to an interrupted run; its name says what it must be.
-            let Some(want) = listed.or_else(|| pack_digest(&file.name)) else {
+            let Some(want) = listed.get(file.name.as_str()).copied().or_else(|| pack_digest(&file.name)) else {
                 return Ok(Some(format!("{} is in no manifest", file.name)));
             };
             let got = if pack_digest(&file.name).is_some() {
                 digest_of(store, &file.name, file.size)?
             } else {
-                Digest::of(&store.read(&file.name, super::bag::ROOT_MAX_BYTES)?.unwrap_or_default())
+                Digest::of(&store.read(&file.name, ROOT_MAX_BYTES)?.unwrap_or_default())
             };
             Ok((got != want).then(|| format!("{} does not have the digest that it should", file.name)))
         })
@@ -166,6 +356,21 @@ fn bag_files(archive: &Archive, found: &mut Findings) -> Result<()> {
     for result in results {
         found.files += 1;
         found.damage.extend(result.unwrap_or_else(|e| Some(e.to_string())));
+    }
+    Ok(())
+}
+
+fn tag_files(store: &dyn Store, found: &mut Findings) -> Result<()> {
+    let tags = store.read("tagmanifest-sha256.txt", 1 << 20)?.unwrap_or_default();
+    let listed = parse_manifest(&tags).unwrap_or_default();
+    for name in TAG_FILES {
+        let bytes = store.read(name, MANIFEST_MAX_BYTES)?;
+        let want = listed.iter().find(|(_, n)| n == name).map(|(d, _)| *d);
+        match (bytes, want) {
+            (Some(bytes), Some(want)) if Digest::of(&bytes) == want => found.files += 1,
+            (None, _) => found.damage.push(format!("{name} is missing")),
+            _ => found.damage.push(format!("{name} does not have the digest in tagmanifest-sha256.txt")),
+        }
     }
     Ok(())
 }

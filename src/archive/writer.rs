@@ -1,71 +1,98 @@
 //! Writing an archive: objects into frames, frames into packs, and the commit that makes a snapshot of them.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
+use std::fs::File;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use jiff::Timestamp;
-use rayon::prelude::*;
 
-use super::cut::pieces;
-use super::pack::{self, FRAME_BYTES, ObjectForm, PACK_BYTES, PackWriter, SORTS, Sort};
-use super::reader::Archive;
-use super::recipe::{BlobRef, RecipeBuilder, Transform};
-use super::{Root, bag};
-use crate::error::Result;
+use super::bag;
+use super::index::{Index, Record};
+use super::known::Known;
+use super::pack::{self, EntrySpan, FRAME_BYTES, ObjectForm, PackWriter, SORTS, Sort};
+use super::reader::read_root;
+use super::{Archive, Root, Snapshot};
+use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
-use crate::store::{LocalStore, Store, WriterLock};
+use crate::store::{LocalStore, Store, Upload, WriterLock};
 
-/// Frames that are compressed side by side.
-const FRAMES_AT_ONCE: usize = 4;
-/// Listings up to this size are one entry.
-const LISTING_BYTES: usize = 4 << 20;
+/// Full frames that are being compressed or wait to be written.
+const FRAMES_UNDER_WAY: usize = 6;
 
 #[derive(Default)]
 struct Frame {
     bytes: Vec<u8>,
-    entries: u64,
+    entries: Vec<EntrySpan>,
     data_bytes: u64,
-    level: i32,
+}
+
+/// A frame on its way into a pack: what is in it, and where its compressed bytes will come from.
+struct Compressing {
+    bytes: usize,
+    data_bytes: u64,
+    entries: Vec<EntrySpan>,
+    compressed: Receiver<Result<Vec<u8>>>,
+}
+
+/// A pack being filled, and the records of what is in it.
+struct OpenPack {
+    writer: PackWriter,
+    records: Vec<Record>,
 }
 
 /// The one writer of an archive.
 pub struct Writer {
-    store: LocalStore,
+    /// What is there already.
+    archive: Archive,
     _lock: WriterLock,
-    known: HashSet<Digest>,
-    previous: Option<Digest>,
+    known: Known,
+    previous: Option<Snapshot>,
+    is_whole: bool,
     open: [Frame; SORTS.len()],
-    full: Vec<Frame>,
-    pack: Option<PackWriter>,
+    under_way: VecDeque<Compressing>,
+    pack: Option<OpenPack>,
     level: i32,
     new_objects: u64,
 }
 
 impl Writer {
-    /// Opens the archive for writing, or makes a new one. What an interrupted run packed is used again.
+    /// Opens the archive for writing, or makes a new one. What an interrupted run packed is used again, once its digest is
+    /// found right.
     ///
     /// # Errors
-    /// `Kind::Locked` when another process writes, `Kind::Damage` or `Kind::Storage` when the archive cannot be read.
-    pub fn open(path: &std::path::Path, level: i32) -> Result<Self> {
+    /// `Kind::Locked` when another process writes, `Kind::Storage` when the archive cannot be read or written.
+    pub fn open(path: &Path, level: i32) -> Result<Self> {
         let store = LocalStore::new(path);
         let lock = store.lock()?;
-        let archive = Archive::open_any(path)?;
-        let previous = archive.snapshots()?.last().map(|s| s.digest);
-        Ok(Writer {
-            store,
-            _lock: lock,
-            known: archive.digests().collect(),
-            previous,
-            open: Default::default(),
-            full: Vec::new(),
-            pack: None,
-            level,
-            new_objects: 0,
-        })
+        if store.read("bagit.txt", 1 << 10)?.is_none() {
+            // A valid bag from the first moment on, also when the first run never ends.
+            store.commit(&bag::files(&store, None, Timestamp::now())?)?;
+        }
+        let listed = bag::payload(&store)?;
+        bag::discard_broken_packs(&store, &listed)?;
+        let mut index = Index::open(&store)?;
+        index.tidy(&store)?;
+        let there: HashSet<&str> = index.packs().iter().map(|f| f.name.as_str()).collect();
+        let missing = listed.iter().any(|name| pack::pack_digest(name).is_some() && !there.contains(name.as_str()));
+        let is_whole = !missing && index.is_all_whole();
+        let known = Known::of(&index, &store)?;
+        let roots = store.list("data/snapshots")?;
+        let previous = roots.iter().rev().find_map(|file| read_root(&store, &file.name).ok());
+        let (open, under_way) = (Default::default(), VecDeque::new());
+        let archive = Archive::from_parts(store, index);
+        Ok(Writer { archive, _lock: lock, known, previous, is_whole, open, under_way, pack: None, level, new_objects: 0 })
     }
 
-    /// The newest root's digest.
-    pub fn previous(&self) -> Option<Digest> {
-        self.previous
+    /// The newest snapshot whose root is whole.
+    pub fn previous(&self) -> Option<&Snapshot> {
+        self.previous.as_ref()
+    }
+
+    /// Are all packs there in the size that they were written with? If not, unchanged sources must be read again, so that
+    /// what is lost is stored anew.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Objects stored by this writer.
@@ -73,57 +100,92 @@ impl Writer {
         self.new_objects
     }
 
+    /// What the archive holds so far; the object of a pack that is not sealed yet cannot be read.
+    pub fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// Begins a file of the cache (`index/`), which is named when it is finished.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when the disk fails.
+    pub fn cache_file(&self) -> Result<Box<dyn Upload>> {
+        self.archive.store.upload()
+    }
+
+    /// A file without a name that is gone when it is closed.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when the disk fails.
+    pub fn scratch(&self) -> Result<File> {
+        self.archive.store.scratch()
+    }
+
+    /// Has the archive this object, in a pack that is whole?
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn contains(&self, digest: &Digest) -> Result<bool> {
+        self.known.contains(digest, &self.archive.index, &self.archive.store)
+    }
+
     /// Stores an object unless the archive has it.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when the disk fails.
     pub fn add(&mut self, sort: Sort, form: ObjectForm, digest: Digest, bytes: &[u8]) -> Result<()> {
-        if !self.known.insert(digest) {
+        if self.contains(&digest)? {
             return Ok(());
         }
+        self.known.insert(digest);
         self.new_objects += 1;
-        let level = if matches!(sort, Sort::Binary | Sort::Packed) { self.level.min(3) } else { self.level };
         let frame = &mut self.open[sort as usize];
         if !frame.bytes.is_empty() && frame.bytes.len() + bytes.len() > FRAME_BYTES {
-            self.full.push(std::mem::take(frame));
+            self.compress(sort)?;
         }
-        frame.level = level;
-        pack::put_entry(&mut frame.bytes, form, &digest, bytes);
-        frame.entries += 1;
+        let frame = &mut self.open[sort as usize];
+        let start = pack::put_entry(&mut frame.bytes, form, &digest, bytes);
+        frame.entries.push(EntrySpan { digest, form, start, len: bytes.len() });
         frame.data_bytes += bytes.len() as u64;
-        if self.full.len() >= FRAMES_AT_ONCE { self.write_frames() } else { Ok(()) }
+        Ok(())
     }
 
-    /// Stores a listing of any length.
-    pub fn listing(&mut self, bytes: &[u8]) -> Result<Digest> {
-        let digest = Digest::of(bytes);
-        if bytes.len() <= LISTING_BYTES {
-            self.add(Sort::Listing, ObjectForm::Listing, digest, bytes)?;
-            return Ok(digest);
+    /// Has the open frame of a sort compressed on another core.
+    fn compress(&mut self, sort: Sort) -> Result<()> {
+        let Frame { bytes, entries, data_bytes } = std::mem::take(&mut self.open[sort as usize]);
+        let level = sort.level(self.level);
+        let (sender, compressed) = sync_channel(1);
+        let length = bytes.len();
+        rayon::spawn(move || {
+            // Nobody waits any more when the run has failed elsewhere.
+            let _ = sender.send(pack::compress(&bytes, level));
+        });
+        self.under_way.push_back(Compressing { bytes: length, data_bytes, entries, compressed });
+        while self.under_way.len() > FRAMES_UNDER_WAY {
+            self.write_frame()?;
         }
-        let mut refs = Vec::new();
-        for piece in pieces(bytes) {
-            let blob = BlobRef { digest: Digest::of(piece), size: piece.len() as u64 };
-            self.add(Sort::Listing, ObjectForm::Blob, blob.digest, piece)?;
-            refs.push(blob);
-        }
-        let mut recipe = RecipeBuilder::new(bytes.len() as u64);
-        recipe.blobs(Transform::Copy, &refs);
-        self.add(Sort::Listing, ObjectForm::Recipe, digest, &recipe.finish())?;
-        Ok(digest)
+        Ok(())
     }
 
-    fn write_frames(&mut self) -> Result<()> {
-        let full = std::mem::take(&mut self.full);
-        let compressed: Vec<Result<Vec<u8>>> = full.par_iter().map(|f| pack::compress(&f.bytes, f.level)).collect();
-        for (frame, compressed) in full.iter().zip(compressed) {
-            let pack = match &mut self.pack {
-                Some(pack) => pack,
-                none => none.insert(PackWriter::new(&self.store)?),
-            };
-            pack.frame(&compressed?, frame.bytes.len(), frame.entries, frame.data_bytes)?;
-            if pack.bytes() >= PACK_BYTES
-                && let Some(pack) = self.pack.take()
-            {
-                pack.finish()?;
-            }
+    /// Writes the frame that has been under way for longest. The order in packs is that in which frames filled.
+    fn write_frame(&mut self) -> Result<()> {
+        let Some(frame) = self.under_way.pop_front() else { return Ok(()) };
+        let gone = |_| Error::new(Kind::Internal, "a frame was not compressed");
+        let compressed = frame.compressed.recv().map_err(gone)??;
+        let pack = match &mut self.pack {
+            Some(pack) => pack,
+            none => none.insert(OpenPack { writer: PackWriter::new(&self.archive.store)?, records: Vec::new() }),
+        };
+        let number = pack.writer.frame(&compressed, frame.bytes, frame.entries.len() as u64, frame.data_bytes)?;
+        pack.records.extend(frame.entries.iter().map(|e| Record::new(number, e)));
+        if pack.writer.is_full() { self.seal() } else { Ok(()) }
+    }
+
+    /// Makes the open pack durable, and then its index file.
+    fn seal(&mut self) -> Result<()> {
+        if let Some(OpenPack { writer, records }) = self.pack.take() {
+            self.known.sealed(&records);
+            self.archive.index.add(&self.archive.store, writer.finish()?, records)?;
         }
         Ok(())
     }
@@ -132,16 +194,47 @@ impl Writer {
     ///
     /// # Errors
     /// `Kind::Storage` when the disk fails: then the archive is as it was, and whole packs are used by the next run.
-    pub fn commit(&mut self, root: &Root) -> Result<String> {
-        self.full.extend(self.open.iter_mut().map(std::mem::take).filter(|f| !f.bytes.is_empty()));
-        self.write_frames()?;
-        if let Some(pack) = self.pack.take() {
-            pack.finish()?;
+    pub fn commit(&mut self, root: &Root) -> Result<Snapshot> {
+        for sort in SORTS {
+            if !self.open[sort as usize].bytes.is_empty() {
+                self.compress(sort)?;
+            }
         }
+        while !self.under_way.is_empty() {
+            self.write_frame()?;
+        }
+        self.seal()?;
+        self.archive.index.tidy(&self.archive.store)?;
         let bytes = root.to_bytes()?;
-        let id = format!("{}-{}", root.created.strftime("%Y%m%dT%H%M%SZ"), &Digest::of(&bytes).to_string()[..12]);
-        let files = bag::files(&self.store, (format!("data/snapshots/{id}.json"), bytes), Timestamp::now())?;
-        self.store.commit(&files)?;
-        Ok(id)
+        let digest = Digest::of(&bytes);
+        let id = format!("{}-{}", root.created.strftime("%Y%m%dT%H%M%SZ"), &digest.to_string()[..12]);
+        let files = bag::files(&self.archive.store, Some((format!("data/snapshots/{id}.json"), bytes)), Timestamp::now())?;
+        self.archive.store.commit(&files)?;
+        let snapshot = Snapshot { id, digest, root: root.clone() };
+        self.previous = Some(snapshot.clone());
+        Ok(snapshot)
     }
+}
+
+/// Makes the index files of an archive anew from its packs; returns the packs, the objects, and what could not be read.
+///
+/// # Errors
+/// `Kind::Locked` when another process writes, `Kind::Storage` when the archive cannot be read or written.
+pub fn rebuild_index(path: &Path) -> Result<(u64, u64, Vec<String>)> {
+    let store = LocalStore::new(path);
+    if store.list("data/packs")?.is_empty() && store.read("bagit.txt", 1 << 10)?.is_none() {
+        return Err(Error::usage("there is no archive in this folder").with("folder", path.display()));
+    }
+    let _lock = store.lock()?;
+    for file in store.list("index")?.into_iter().filter(|f| f.name.ends_with(".idx")) {
+        store.discard(&file.name)?;
+    }
+    let mut index = Index::open(&store)?;
+    index.tidy(&store)?;
+    let mut objects = 0;
+    index.each(&store, &mut |_, _, _| {
+        objects += 1;
+        Ok(())
+    })?;
+    Ok((index.packs().len() as u64, objects, index.damage().to_vec()))
 }

@@ -173,10 +173,10 @@ fn take(found: &Discovery, archive: &Path, level: i32, out: &mut dyn Write) -> R
         return Err(Error::usage("no account was found").hint("name a path that holds mail, or --account NAME=PATH"));
     }
     let mut writer = Writer::open(archive, level)?;
-    let options = Options { level: Some(level), reread: true };
+    let options = Options { level: Some(level), reread: false };
     let done = snapshot::run(found, &mut writer, options, &Terminal::new(false))?;
-    let l = &done.root.ledger;
-    say(out, format_args!("snapshot {} with {} new objects", done.id, done.new_objects))?;
+    let l = &done.snapshot.root.ledger;
+    say(out, format_args!("snapshot {} with {} new objects", done.snapshot.id, done.new_objects))?;
     say(
         out,
         format_args!("found {} = captured {} + skipped {} + failed {}", l.found, l.captured, l.skipped_total(), l.failed_total()),

@@ -12,6 +12,10 @@ const MAX_HEADER_BYTES: usize = 1 << 20;
 /// The longest line that RFC 5322 2.1.1 allows.
 const MAX_MESSAGE_ID_BYTES: usize = 998;
 
+/// All notes that a header can give.
+pub const HEADER_NOTES: [&str; 6] =
+    ["no header", "no Message-ID", "unreadable Date header", "NUL byte in the header", "8-bit header", "bare CR line ends"];
+
 /// Facts from a message's header block.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderFacts {
@@ -55,13 +59,14 @@ pub fn header_facts(message: &[u8]) -> HeaderFacts {
             facts.notes.push(words.to_owned());
         }
     };
-    note(!any, "no header");
-    note(any && facts.message_id.is_none(), "no Message-ID");
-    note(dated && facts.date.is_none(), "unreadable Date header");
-    note(memchr::memchr(0, header).is_some(), "NUL byte in the header");
+    let [no_header, no_id, no_date, nul, eight_bit, bare_cr] = HEADER_NOTES;
+    note(!any, no_header);
+    note(any && facts.message_id.is_none(), no_id);
+    note(dated && facts.date.is_none(), no_date);
+    note(memchr::memchr(0, header).is_some(), nul);
     // A cut in the middle of a character is our doing.
-    note(std::str::from_utf8(header).is_err_and(|e| e.error_len().is_some() || start.len() == message.len()), "8-bit header");
-    note(fields.bare_cr, "bare CR line ends");
+    note(std::str::from_utf8(header).is_err_and(|e| e.error_len().is_some() || start.len() == message.len()), eight_bit);
+    note(fields.bare_cr, bare_cr);
     facts
 }
 

@@ -12,7 +12,7 @@ use memchr::{memchr, memmem};
 
 pub(crate) use dates::{DAYS, MONTHS};
 pub use dates::{internal_date, parse_date};
-pub use facts::{HeaderFacts, header_facts};
+pub use facts::{HEADER_NOTES, HeaderFacts, header_facts};
 
 /// Multiparts and messages inside each other that are looked into.
 const MAX_DEPTH: usize = 50;

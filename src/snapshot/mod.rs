@@ -1,7 +1,11 @@
-//! Stage one: from what a reader finds to an archive. The only place where `source` and `archive` meet.
+//! Stage one: from readers to one committed snapshot. Here, and only here, sources and archive meet.
 
+mod capture;
+mod crlf;
 mod dissect;
+mod pipeline;
 mod run;
+mod seen;
 
 pub use dissect::{NewObject, dissect, verbatim};
 pub use run::{Done, run};

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tempfile::NamedTempFile;
 
@@ -15,9 +16,14 @@ const PENDING_TMP: &str = "pending.tmp";
 /// Files being written lie here until they get their name; the folder is part of the cache.
 const UPLOADS: &str = "index/tmp";
 
+/// Files that are kept open for reading ranges of them.
+const OPEN_FILES: usize = 64;
+
 /// An archive's folder.
 pub struct LocalStore {
     root: PathBuf,
+    /// The files last read from, the latest last. Such files never change under their name.
+    open: Mutex<Vec<(String, Arc<File>)>>,
 }
 
 /// Held by the one process that writes; given back when dropped or when the process ends in any way.
@@ -36,7 +42,7 @@ fn sync_folder(path: &Path) -> Result<()> {
 impl LocalStore {
     /// The store in the folder `root`, which need not be there yet.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        LocalStore { root: root.into() }
+        LocalStore { root: root.into(), open: Mutex::new(Vec::new()) }
     }
 
     /// The folder.
@@ -105,6 +111,36 @@ impl LocalStore {
         Ok(())
     }
 
+    /// A file without a name, for the time of a run.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when the disk fails.
+    pub fn scratch(&self) -> Result<File> {
+        let folder = self.root.join(UPLOADS);
+        tempfile::tempfile_in(&folder).map_err(|e| storage("cannot make a file for the time of the run", &folder, e))
+    }
+
+    /// The open file of that name.
+    fn opened(&self, name: &str) -> Result<Arc<File>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(i) = open.iter().position(|(n, _)| n == name) {
+            let last = open.len() - 1;
+            open.swap(i, last);
+            return Ok(Arc::clone(&open[last].1));
+        }
+        let path = self.root.join(name);
+        let file = File::open(&path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Error::damage("a file of the archive is missing").with("file", path.display()),
+            _ => storage("cannot open the file", &path, e),
+        })?;
+        if open.len() >= OPEN_FILES {
+            open.remove(0);
+        }
+        let file = Arc::new(file);
+        open.push((name.to_owned(), Arc::clone(&file)));
+        Ok(file)
+    }
+
     /// Moves the files of `pending` to their places. Can be repeated at any point.
     fn finish_commit(&self) -> Result<()> {
         let pending = self.root.join(PENDING);
@@ -160,17 +196,20 @@ impl Store for LocalStore {
     }
 
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        let path = self.root.join(name);
-        let file = File::open(&path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => Error::damage("a file of the archive is missing").with("file", path.display()),
-            _ => storage("cannot open the file", &path, e),
-        })?;
-        file.read_exact_at(buffer, offset).map_err(|e| match e.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                Error::damage("a file of the archive is cut short").with("file", path.display()).with("offset", offset)
-            }
-            _ => storage("cannot read the file", &path, e).with("offset", offset),
+        self.opened(name)?.read_exact_at(buffer, offset).map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => Error::damage("a file of the archive is cut short")
+                .with("file", self.root.join(name).display())
+                .with("offset", offset),
+            _ => storage("cannot read the file", &self.root.join(name), e).with("offset", offset),
         })
+    }
+
+    fn discard(&self, name: &str) -> Result<()> {
+        let path = self.root.join(name);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(storage("cannot remove the file", &path, e)),
+            _ => Ok(()),
+        }
     }
 
     fn upload(&self) -> Result<Box<dyn Upload>> {

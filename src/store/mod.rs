@@ -46,6 +46,9 @@ pub trait Store: Send + Sync {
     /// Begins a file that gets its name at the end.
     fn upload(&self) -> Result<Box<dyn Upload>>;
 
+    /// Removes a file that no snapshot needs: one of the cache (`index/`), or what an interrupted run left.
+    fn discard(&self, name: &str) -> Result<()>;
+
     /// Makes all these files durable and visible together: after a crash either all of them are there or none.
     fn commit(&self, files: &[(String, Vec<u8>)]) -> Result<()>;
 }

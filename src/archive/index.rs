@@ -1,0 +1,630 @@
+//! Index files: which frame of which pack holds an object (docs/format.md section 8). A cache; the packs are the truth.
+//!
+//! An index file covers one or more packs. Its records are sorted by digest and are looked up where they lie on disk, so that
+//! an archive of any size opens in little memory. Packs that no index file covers are read and indexed in memory.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use rayon::prelude::*;
+
+use super::pack::{self, EntrySpan, FrameSpan, ObjectForm, SealedPack};
+use crate::error::{Error, Kind, Result};
+use crate::model::{Digest, Hasher};
+use crate::store::{Store, StoredFile};
+
+const MAGIC: &[u8; 8] = b"floeidx1";
+const HEADER_BYTES: u64 = 24;
+const PACK_ROW_BYTES: u64 = 40;
+const FRAME_ROW_BYTES: u64 = 24;
+const RECORD_BYTES: usize = 48;
+const TAIL_BYTES: u64 = 32;
+/// Records read at a time while looking one up.
+const WINDOW: u64 = 64;
+/// Records of one file read at a time while several are merged.
+const MERGE_RECORDS: u64 = 4096;
+/// Index files of about one size that are made into one.
+const MERGE_AT: usize = 4;
+
+/// Where the data of an object lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// The pack.
+    pub pack: Digest,
+    /// The frame in it.
+    pub frame: FrameSpan,
+    /// First byte of the data in the decompressed frame.
+    pub start: u32,
+    /// Bytes of the data.
+    pub len: u32,
+    /// How the object is stored.
+    pub form: ObjectForm,
+}
+
+/// One record: an object in a frame, which is a number in a table of frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The object.
+    pub digest: Digest,
+    frame: u32,
+    start: u32,
+    len: u32,
+    form: ObjectForm,
+}
+
+impl Record {
+    /// The record of an entry in the frame of that number.
+    pub fn new(frame: u32, entry: &EntrySpan) -> Self {
+        // A frame is far smaller than 4 GiB, so its places fit.
+        Record { digest: entry.digest, frame, start: entry.start as u32, len: entry.len as u32, form: entry.form }
+    }
+
+    fn to_bytes(self) -> [u8; RECORD_BYTES] {
+        let mut bytes = [0u8; RECORD_BYTES];
+        bytes[..32].copy_from_slice(self.digest.as_bytes());
+        bytes[32..36].copy_from_slice(&self.frame.to_le_bytes());
+        bytes[36..40].copy_from_slice(&self.start.to_le_bytes());
+        bytes[40..44].copy_from_slice(&self.len.to_le_bytes());
+        bytes[44] = self.form as u8;
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; RECORD_BYTES]) -> Option<Self> {
+        let (digest, rest) = bytes.split_first_chunk::<32>()?;
+        let form = match rest.get(12)? {
+            0 => ObjectForm::Blob,
+            1 => ObjectForm::Recipe,
+            2 => ObjectForm::Listing,
+            _ => return None,
+        };
+        Some(Record {
+            digest: Digest::from_bytes(*digest),
+            frame: u32_at(rest, 0)?,
+            start: u32_at(rest, 4)?,
+            len: u32_at(rest, 8)?,
+            form,
+        })
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes)
+}
+
+#[derive(Clone, Copy)]
+struct FrameRow {
+    pack: u32,
+    span: FrameSpan,
+}
+
+enum Records {
+    /// In the index file, from this byte on.
+    File {
+        name: String,
+        at: u64,
+    },
+    Memory(Vec<Record>),
+}
+
+/// The objects of some packs.
+struct Part {
+    packs: Vec<(Digest, u64)>,
+    frames: Vec<FrameRow>,
+    count: u64,
+    records: Records,
+}
+
+impl Part {
+    /// Reads and checks an index file; `None` when it is not whole.
+    fn open(store: &dyn Store, file: &StoredFile) -> Result<Option<Self>> {
+        let mut header = [0u8; HEADER_BYTES as usize];
+        if file.size < HEADER_BYTES + TAIL_BYTES {
+            return Ok(None);
+        }
+        store.read_at(&file.name, 0, &mut header)?;
+        let counts = (u32_at(&header, 8), u32_at(&header, 12), u64_at(&header, 16));
+        let (true, (Some(packs), Some(frames), Some(count))) = (header.starts_with(MAGIC), counts) else { return Ok(None) };
+        let at = HEADER_BYTES + u64::from(packs) * PACK_ROW_BYTES + u64::from(frames) * FRAME_ROW_BYTES;
+        let size = count.checked_mul(RECORD_BYTES as u64).and_then(|b| b.checked_add(at + TAIL_BYTES));
+        if size != Some(file.size) || !is_whole(store, file)? {
+            return Ok(None);
+        }
+        let mut tables = vec![0u8; (at - HEADER_BYTES) as usize];
+        store.read_at(&file.name, HEADER_BYTES, &mut tables)?;
+        let (pack_rows, frame_rows) = tables.split_at(packs as usize * PACK_ROW_BYTES as usize);
+        let pack_of = |row: &[u8]| Some((Digest::from_bytes(*row.first_chunk()?), u64_at(row, 32)?));
+        let frame_of = |row: &[u8]| {
+            let span = FrameSpan { compressed: u32_at(row, 4)?, offset: u64_at(row, 8)?, bytes: u32_at(row, 16)? };
+            Some(FrameRow { pack: u32_at(row, 0).filter(|p| *p < packs)?, span })
+        };
+        let packs: Option<Vec<_>> = pack_rows.chunks_exact(PACK_ROW_BYTES as usize).map(pack_of).collect();
+        let frames: Option<Vec<_>> = frame_rows.chunks_exact(FRAME_ROW_BYTES as usize).map(frame_of).collect();
+        let records = Records::File { name: file.name.clone(), at };
+        Ok(packs.zip(frames).map(|(packs, frames)| Part { packs, frames, count, records }))
+    }
+
+    /// Reads a pack and indexes it; what of it cannot be read goes to `damage`.
+    fn of_pack(store: &dyn Store, file: &StoredFile, digest: Digest, damage: &mut Vec<String>) -> Self {
+        let spans = pack::seek_table(store, &file.name, file.size).unwrap_or_else(|e| {
+            damage.push(e.to_string());
+            pack::walk_frames(store, &file.name, file.size)
+        });
+        let walked: Vec<Result<Vec<EntrySpan>>> =
+            spans.par_iter().map(|span| pack::read_frame(store, &file.name, span).and_then(|f| pack::entries(&f))).collect();
+        let mut records = Vec::new();
+        for (number, entries) in (0u32..).zip(walked) {
+            match entries {
+                Ok(entries) => records.extend(entries.iter().map(|e| Record::new(number, e))),
+                Err(e) => damage.push(e.to_string()),
+            }
+        }
+        records.sort_unstable_by_key(|r| r.digest);
+        records.dedup_by_key(|r| r.digest);
+        let frames = spans.into_iter().map(|span| FrameRow { pack: 0, span }).collect();
+        Part { packs: vec![(digest, file.size)], frames, count: records.len() as u64, records: Records::Memory(records) }
+    }
+
+    /// Fills `window` with the records from number `from` on.
+    fn read(&self, store: &dyn Store, from: u64, count: u64, window: &mut Vec<Record>) -> Result<()> {
+        window.clear();
+        match &self.records {
+            Records::Memory(records) => window.extend_from_slice(&records[from as usize..(from + count) as usize]),
+            Records::File { name, at } => {
+                let mut bytes = vec![0u8; count as usize * RECORD_BYTES];
+                store.read_at(name, at + from * RECORD_BYTES as u64, &mut bytes)?;
+                let (rows, _) = bytes.as_chunks::<RECORD_BYTES>();
+                for row in rows {
+                    let record = Record::from_bytes(row).filter(|r| (r.frame as usize) < self.frames.len());
+                    window.push(record.ok_or_else(|| stale(name))?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Digests are spread evenly, so the place of one is guessed from its first bytes and then narrowed down.
+    fn find(&self, store: &dyn Store, digest: &Digest) -> Result<Option<Record>> {
+        let (name, at) = match &self.records {
+            Records::Memory(records) => return Ok(records.binary_search_by_key(digest, |r| r.digest).ok().map(|i| records[i])),
+            Records::File { name, at } => (name, at),
+        };
+        let (mut low, mut high) = (0u64, self.count);
+        let (mut below, mut above) = (0u64, u64::MAX);
+        let mut window = [0u8; WINDOW as usize * RECORD_BYTES];
+        let wanted = leading(digest.as_bytes());
+        let mut guesses = 0;
+        while low < high {
+            // A hostile file can be spread unevenly: after some guesses the middle is taken.
+            let share = if guesses < 8 { u128::from(wanted.saturating_sub(below)) } else { u128::from(above - below) / 2 };
+            guesses += 1;
+            let ahead = u128::from(high - low) * share / u128::from((above - below).max(1));
+            let centre = low + (ahead as u64).min(high - low - 1);
+            let from = centre.saturating_sub(WINDOW / 2).max(low);
+            let until = (from + WINDOW).min(high);
+            let window = &mut window[..(until - from) as usize * RECORD_BYTES];
+            store.read_at(name, at + from * RECORD_BYTES as u64, window)?;
+            let (rows, _) = window.as_chunks::<RECORD_BYTES>();
+            match rows.binary_search_by(|row| row[..32].cmp(digest.as_bytes())) {
+                Ok(i) => {
+                    let record = Record::from_bytes(&rows[i]).filter(|r| (r.frame as usize) < self.frames.len());
+                    return record.map(Some).ok_or_else(|| stale(name));
+                }
+                Err(0) => (high, above) = (from, leading(&rows[0])),
+                Err(i) if i == rows.len() => (low, below) = (until, leading(&rows[i - 1])),
+                Err(_) => return Ok(None),
+            }
+            above = above.max(below);
+        }
+        Ok(None)
+    }
+
+    fn locate(&self, record: &Record) -> Option<Location> {
+        let row = self.frames.get(record.frame as usize)?;
+        let (pack, _) = self.packs.get(row.pack as usize)?;
+        Some(Location { pack: *pack, frame: row.span, start: record.start, len: record.len, form: record.form })
+    }
+}
+
+/// The first bytes of a digest as a number of the same order.
+fn leading(digest: &[u8]) -> u64 {
+    digest.first_chunk().map_or(0, |b| u64::from_be_bytes(*b))
+}
+
+fn stale(name: &str) -> Error {
+    Error::damage("an index file holds what cannot be").with("file", name).hint("make the index anew with 'floe index --rebuild'")
+}
+
+/// Does the file end with the digest of everything before?
+fn is_whole(store: &dyn Store, file: &StoredFile) -> Result<bool> {
+    let mut hasher = Hasher::new();
+    let mut block = vec![0u8; 1 << 20];
+    let (mut at, end) = (0, file.size - TAIL_BYTES);
+    while at < end {
+        let bytes = (end - at).min(block.len() as u64) as usize;
+        store.read_at(&file.name, at, &mut block[..bytes])?;
+        hasher.update(&block[..bytes]);
+        at += bytes as u64;
+    }
+    let mut tail = [0u8; TAIL_BYTES as usize];
+    store.read_at(&file.name, end, &mut tail)?;
+    Ok(hasher.finish() == Digest::from_bytes(tail))
+}
+
+/// Writes a file while hashing it.
+struct Sealing {
+    upload: Box<dyn crate::store::Upload>,
+    hasher: Hasher,
+}
+
+impl Sealing {
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hasher.update(bytes);
+        self.upload.write_all(bytes).map_err(|e| Error::new(Kind::Storage, "cannot write an index file").because(e))
+    }
+
+    fn finish(mut self) -> Result<String> {
+        let digest = std::mem::take(&mut self.hasher).finish();
+        self.put(digest.as_bytes())?;
+        let name = format!("index/{}.idx", &digest.to_string()[..32]);
+        self.upload.finish(&name)?;
+        Ok(name)
+    }
+}
+
+/// Writes one index file for several parts; gives the part that it is.
+fn write(store: &dyn Store, parts: &[Part]) -> Result<Part> {
+    let mut file = Sealing { upload: store.upload()?, hasher: Hasher::new() };
+    let packs: Vec<(Digest, u64)> = parts.iter().flat_map(|p| p.packs.iter().copied()).collect();
+    let mut frames = Vec::new();
+    let mut pack_base = 0;
+    for part in parts {
+        frames.extend(part.frames.iter().map(|row| FrameRow { pack: row.pack + pack_base, span: row.span }));
+        pack_base += part.packs.len() as u32;
+    }
+    let count = parts.iter().map(|p| p.count).sum();
+    let header = header(&packs, &frames, count);
+    file.put(&header)?;
+    merge(store, parts, &mut |record| file.put(&record.to_bytes()))?;
+    let name = file.finish()?;
+    Ok(Part { packs, frames, count, records: Records::File { name, at: header.len() as u64 } })
+}
+
+fn header(packs: &[(Digest, u64)], frames: &[FrameRow], count: u64) -> Vec<u8> {
+    let mut header = MAGIC.to_vec();
+    header.extend_from_slice(&(packs.len() as u32).to_le_bytes());
+    header.extend_from_slice(&(frames.len() as u32).to_le_bytes());
+    header.extend_from_slice(&count.to_le_bytes());
+    for (digest, size) in packs {
+        header.extend_from_slice(digest.as_bytes());
+        header.extend_from_slice(&size.to_le_bytes());
+    }
+    for row in frames {
+        header.extend_from_slice(&row.pack.to_le_bytes());
+        header.extend_from_slice(&row.span.compressed.to_le_bytes());
+        header.extend_from_slice(&row.span.offset.to_le_bytes());
+        header.extend_from_slice(&row.span.bytes.to_le_bytes());
+        header.extend_from_slice(&[0; 4]);
+    }
+    header
+}
+
+/// One part's records in order, a block at a time, with frames numbered as in the merged table.
+struct Run<'a> {
+    part: &'a Part,
+    frame_base: u32,
+    next: u64,
+    block: Vec<Record>,
+    at: usize,
+}
+
+impl Run<'_> {
+    fn head(&self) -> Option<&Record> {
+        self.block.get(self.at)
+    }
+
+    fn advance(&mut self, store: &dyn Store) -> Result<()> {
+        self.at += 1;
+        if self.at >= self.block.len() {
+            let count = (self.part.count - self.next).min(MERGE_RECORDS);
+            self.part.read(store, self.next, count, &mut self.block)?;
+            self.next += count;
+            self.at = 0;
+        }
+        Ok(())
+    }
+}
+
+/// Goes through the records of all parts in the order of their digests.
+fn merge(store: &dyn Store, parts: &[Part], each: &mut dyn FnMut(Record) -> Result<()>) -> Result<()> {
+    let mut runs = Vec::new();
+    let mut frame_base = 0;
+    for part in parts {
+        let mut run = Run { part, frame_base, next: 0, block: Vec::new(), at: 0 };
+        run.advance(store)?;
+        runs.push(run);
+        frame_base += part.frames.len() as u32;
+    }
+    // There are few parts, so the smallest head is looked for one by one.
+    while let Some(run) = runs.iter_mut().filter(|r| r.head().is_some()).min_by_key(|r| r.head().map(|h| h.digest)) {
+        if let Some(head) = run.head() {
+            each(Record { frame: head.frame + run.frame_base, ..*head })?;
+        }
+        run.advance(store)?;
+    }
+    Ok(())
+}
+
+/// All objects of an archive.
+pub struct Index {
+    parts: Vec<Part>,
+    /// The packs that are there.
+    packs: Vec<StoredFile>,
+    sizes: HashMap<Digest, u64>,
+    /// What could not be read of packs that had to be indexed anew.
+    damage: Vec<String>,
+    /// Index files that are of no use.
+    useless: Vec<String>,
+}
+
+impl Index {
+    /// Reads the index files; packs that none of them covers are read themselves.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when the folder cannot be read. Damage is noted instead, see [`Index::damage`].
+    pub fn open(store: &dyn Store) -> Result<Self> {
+        let mut index =
+            Index { parts: Vec::new(), packs: Vec::new(), sizes: HashMap::new(), damage: Vec::new(), useless: Vec::new() };
+        for file in store.list("data/packs")? {
+            if let Some(digest) = pack::pack_digest(&file.name) {
+                index.sizes.insert(digest, file.size);
+                index.packs.push(file);
+            }
+        }
+        for file in store.list("index")?.into_iter().filter(|f| f.name.ends_with(".idx")) {
+            // What cannot be read of a cache is as good as not there.
+            match Part::open(store, &file) {
+                Ok(Some(part)) => index.parts.push(part),
+                Ok(None) | Err(_) => index.useless.push(file.name),
+            }
+        }
+        index.drop_covered();
+        let covered: HashSet<Digest> = index.parts.iter().flat_map(|p| p.packs.iter().map(|(d, _)| *d)).collect();
+        for file in &index.packs {
+            if let Some(digest) = pack::pack_digest(&file.name).filter(|d| !covered.contains(d)) {
+                index.parts.push(Part::of_pack(store, file, digest, &mut index.damage));
+            }
+        }
+        Ok(index)
+    }
+
+    /// Leaves out index files whose packs others cover too: a merge that was cut short leaves such.
+    fn drop_covered(&mut self) {
+        self.parts.sort_by_key(|p| std::cmp::Reverse(p.packs.len()));
+        let mut covered = HashSet::new();
+        let useless = &mut self.useless;
+        self.parts.retain(|part| {
+            let new = part.packs.iter().fold(false, |new, (digest, _)| covered.insert(*digest) || new);
+            if !new && let Records::File { name, .. } = &part.records {
+                useless.push(name.clone());
+            }
+            new
+        });
+    }
+
+    /// The packs that are there.
+    pub fn packs(&self) -> &[StoredFile] {
+        &self.packs
+    }
+
+    /// What could not be read of packs that had to be indexed anew.
+    pub fn damage(&self) -> &[String] {
+        &self.damage
+    }
+
+    /// Is the pack there with the size that its index file knows?
+    fn is_whole(&self, pack: &Digest, size: u64) -> bool {
+        self.sizes.get(pack) == Some(&size)
+    }
+
+    /// Index files that are damaged or of no use.
+    pub fn useless(&self) -> &[String] {
+        &self.useless
+    }
+
+    /// Are these the frames of the pack, as far as the index knows?
+    pub fn frames_are(&self, pack: &Digest, frames: &[FrameSpan]) -> bool {
+        self.parts.iter().any(|part| {
+            let number = part.packs.iter().position(|(digest, _)| digest == pack);
+            number.is_some_and(|n| part.frames.iter().filter(|row| row.pack as usize == n).map(|row| &row.span).eq(frames))
+        })
+    }
+
+    /// Are all packs of the index files there in the size that they were written with?
+    pub fn is_all_whole(&self) -> bool {
+        self.parts.iter().flat_map(|p| &p.packs).all(|(digest, size)| self.is_whole(digest, *size))
+    }
+
+    /// Does the object lie in a pack that is there in the right size?
+    ///
+    /// # Errors
+    /// As [`Index::find`].
+    pub fn has_whole(&self, store: &dyn Store, digest: &Digest) -> Result<bool> {
+        let sizes = self.parts.iter().flat_map(|p| &p.packs);
+        let found = self.find(store, digest)?;
+        Ok(found.first().is_some_and(|at| sizes.clone().any(|(pack, size)| *pack == at.pack && self.is_whole(pack, *size))))
+    }
+
+    /// All places where an object lies, those in packs of the right size first.
+    ///
+    /// # Errors
+    /// `Kind::Storage` or `Kind::Damage` when an index file cannot be read.
+    pub fn find(&self, store: &dyn Store, digest: &Digest) -> Result<Vec<Location>> {
+        let (mut whole, mut doubtful) = (Vec::new(), Vec::new());
+        for part in &self.parts {
+            let Some(record) = part.find(store, digest)? else { continue };
+            let Some(location) = part.locate(&record) else { continue };
+            let size = part.packs.iter().find(|(p, _)| *p == location.pack).map_or(0, |(_, size)| *size);
+            if self.is_whole(&location.pack, size) { whole.push(location) } else { doubtful.push(location) }
+        }
+        whole.append(&mut doubtful);
+        Ok(whole)
+    }
+
+    /// Hands over every object with its place and whether its pack is there in the right size.
+    ///
+    /// # Errors
+    /// What `each` gives, or when an index file cannot be read.
+    pub fn each(&self, store: &dyn Store, each: &mut dyn FnMut(Digest, Location, bool) -> Result<()>) -> Result<()> {
+        for part in &self.parts {
+            let whole: Vec<bool> = part.packs.iter().map(|(digest, size)| self.is_whole(digest, *size)).collect();
+            merge(store, std::slice::from_ref(part), &mut |record| {
+                let row = part.frames.get(record.frame as usize).map_or(0, |r| r.pack as usize);
+                match part.locate(&record) {
+                    Some(location) => each(record.digest, location, whole.get(row) == Some(&true)),
+                    None => Ok(()),
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Adds a pack that was just written, and writes its index file.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when it cannot be written.
+    pub fn add(&mut self, store: &dyn Store, sealed: SealedPack, mut records: Vec<Record>) -> Result<()> {
+        records.sort_unstable_by_key(|r| r.digest);
+        let frames = sealed.frames.into_iter().map(|span| FrameRow { pack: 0, span }).collect();
+        let (packs, count) = (vec![(sealed.digest, sealed.bytes)], records.len() as u64);
+        let part = Part { packs, frames, count, records: Records::Memory(records) };
+        self.packs.push(StoredFile { name: pack::pack_name(&sealed.digest), size: sealed.bytes });
+        self.sizes.insert(sealed.digest, sealed.bytes);
+        self.parts.push(write(store, &[part])?);
+        Ok(())
+    }
+
+    /// Writes index files for packs that had none, makes one of several small ones, and removes those that are of no use.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when they cannot be written.
+    pub fn tidy(&mut self, store: &dyn Store) -> Result<()> {
+        for part in &mut self.parts {
+            if matches!(part.records, Records::Memory(_)) {
+                *part = write(store, std::slice::from_ref(part))?;
+            }
+        }
+        let tier = |part: &Part| part.count.max(1).ilog(MERGE_AT as u64);
+        loop {
+            let mut tiers: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+            for (i, part) in self.parts.iter().enumerate() {
+                tiers.entry(tier(part)).or_default().push(i);
+            }
+            let Some(full) = tiers.into_values().find(|parts| parts.len() >= MERGE_AT) else { break };
+            let (mut old, mut kept) = (Vec::new(), Vec::new());
+            for (i, part) in std::mem::take(&mut self.parts).into_iter().enumerate() {
+                if full.contains(&i) { old.push(part) } else { kept.push(part) }
+            }
+            kept.push(write(store, &old)?);
+            self.parts = kept;
+            self.useless.extend(old.into_iter().filter_map(|p| match p.records {
+                Records::File { name, .. } => Some(name),
+                Records::Memory(_) => None,
+            }));
+        }
+        for name in self.useless.drain(..) {
+            store.discard(&name)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::LocalStore;
+
+    fn records(numbers: impl Iterator<Item = u32>) -> Vec<Record> {
+        let entry =
+            |n: u32| EntrySpan { digest: Digest::of(&n.to_le_bytes()), form: ObjectForm::Blob, start: 512, len: n as usize };
+        numbers.map(|n| Record::new(n % 3, &entry(n))).collect()
+    }
+
+    fn sealed(name: u8, store: &LocalStore) -> SealedPack {
+        let span = FrameSpan { offset: u64::from(name), compressed: 10, bytes: 20 };
+        let digest = Digest::of(&[name]);
+        let folder = store.root().join("data/packs");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(store.root().join(pack::pack_name(&digest)), "0123456789").unwrap();
+        SealedPack { digest, bytes: 10, frames: vec![span; 3] }
+    }
+
+    #[test]
+    fn every_object_is_found_in_merged_and_single_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::new(folder.path());
+        let _lock = store.lock().unwrap();
+        let mut index = Index::open(&store).unwrap();
+        for pack in 0..9u32 {
+            index.add(&store, sealed(pack as u8, &store), records(pack * 1000..(pack + 1) * 1000)).unwrap();
+            index.tidy(&store).unwrap();
+        }
+        for index in [index, Index::open(&store).unwrap()] {
+            assert!(index.parts.len() < MERGE_AT + 2, "{}", index.parts.len());
+            for n in 0..9000u32 {
+                let found = index.find(&store, &Digest::of(&n.to_le_bytes())).unwrap();
+                assert_eq!(found.len(), 1, "{n}");
+                assert_eq!((found[0].len, found[0].pack), (n, Digest::of(&[(n / 1000) as u8])));
+            }
+            assert!(index.find(&store, &Digest::of(b"absent")).unwrap().is_empty());
+            let mut seen = 0;
+            index
+                .each(&store, &mut |_, _, whole| {
+                    seen += u32::from(whole);
+                    Ok(())
+                })
+                .unwrap();
+            assert_eq!(seen, 9000);
+        }
+        let files = store.list("index").unwrap().iter().filter(|f| f.name.ends_with(".idx")).count();
+        assert!(files < MERGE_AT + 2, "merged files are removed: {files}");
+    }
+
+    #[test]
+    fn digests_that_are_not_spread_evenly_are_found_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::new(folder.path());
+        let _lock = store.lock().unwrap();
+        let mut index = Index::open(&store).unwrap();
+        let crafted = |n: u32| {
+            let mut bytes = [0u8; 32];
+            bytes[6..10].copy_from_slice(&n.to_be_bytes());
+            bytes[0] = if n == 4999 { 255 } else { 0 };
+            Digest::from_bytes(bytes)
+        };
+        let rows =
+            (0..5000).map(|n| Record { digest: crafted(n), frame: 0, start: 0, len: n, form: ObjectForm::Recipe }).collect();
+        index.add(&store, sealed(1, &store), rows).unwrap();
+        for n in 0..5000 {
+            assert_eq!(index.find(&store, &crafted(n)).unwrap()[0].len, n);
+        }
+    }
+
+    #[test]
+    fn a_flipped_byte_makes_an_index_file_useless_and_not_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::new(folder.path());
+        let _lock = store.lock().unwrap();
+        Index::open(&store).unwrap().add(&store, sealed(1, &store), records(0..10)).unwrap();
+        let file = store.list("index").unwrap().into_iter().find(|f| f.name.ends_with(".idx")).unwrap();
+        let good = std::fs::read(store.root().join(&file.name)).unwrap();
+        for i in 0..good.len() {
+            let mut bad = good.clone();
+            bad[i] ^= 1 << (i % 8);
+            std::fs::write(store.root().join(&file.name), bad).unwrap();
+            assert!(Part::open(&LocalStore::new(folder.path()), &file).unwrap().is_none(), "byte {i}");
+        }
+    }
+}

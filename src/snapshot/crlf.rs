@@ -1,0 +1,85 @@
+//! The form of a message in which an IMAP server gives it back: every line end CR LF.
+
+use crate::model::{Form, Hasher};
+
+/// Bytes that are gathered before they are hashed.
+const BLOCK_BYTES: usize = 1 << 16;
+
+/// The CRLF form of a message in memory, when it differs.
+pub(super) fn crlf_form(message: &[u8]) -> Option<Form> {
+    // Most messages have one sort of line end throughout: then the first one tells, and nothing need be hashed.
+    let mut ends = memchr::memchr_iter(b'\n', message);
+    if ends.all(|lf| lf > 0 && message[lf - 1] == b'\r') {
+        return None;
+    }
+    let mut crlf = Crlf::default();
+    crlf.update(message);
+    crlf.finish()
+}
+
+/// Hashes the form with every bare LF as CR LF.
+#[derive(Default)]
+pub(super) struct Crlf {
+    hasher: Hasher,
+    size: u64,
+    after_cr: bool,
+    bare: bool,
+    text: Vec<u8>,
+}
+
+impl Crlf {
+    /// Takes the next bytes in.
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        let mut at = 0;
+        for lf in memchr::memchr_iter(b'\n', bytes) {
+            let cr = if lf == 0 { self.after_cr } else { bytes[lf - 1] == b'\r' };
+            if cr {
+                continue;
+            }
+            self.bare = true;
+            self.text.extend_from_slice(&bytes[at..lf]);
+            self.text.push(b'\r');
+            at = lf;
+            if self.text.len() > BLOCK_BYTES {
+                self.take();
+            }
+        }
+        self.take();
+        self.hasher.update(&bytes[at..]);
+        self.size += (bytes.len() - at) as u64;
+        if let Some(last) = bytes.last() {
+            self.after_cr = *last == b'\r';
+        }
+    }
+
+    fn take(&mut self) {
+        self.hasher.update(&self.text);
+        self.size += self.text.len() as u64;
+        self.text.clear();
+    }
+
+    /// The form, when it is another than the bytes themselves.
+    pub(super) fn finish(self) -> Option<Form> {
+        self.bare.then(|| Form { sha256: self.hasher.finish(), size: self.size })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Digest;
+
+    #[test]
+    fn the_crlf_form_is_the_same_however_the_bytes_come() {
+        let text = b"a\nb\r\nc\r\r\n\nd";
+        for cut in 0..text.len() {
+            let mut crlf = Crlf::default();
+            crlf.update(&text[..cut]);
+            crlf.update(&text[cut..]);
+            assert_eq!(crlf.finish().unwrap().sha256, Digest::of(b"a\r\nb\r\nc\r\r\n\r\nd"), "cut at {cut}");
+        }
+        let mut same = Crlf::default();
+        same.update(b"a\r\n");
+        assert_eq!(same.finish(), None);
+    }
+}
