@@ -29,12 +29,14 @@ pub enum Sort {
 pub const SORTS: [Sort; 5] = [Sort::Head, Sort::Text, Sort::Binary, Sort::Packed, Sort::Listing];
 
 impl Sort {
-    /// The zstd level for this sort when `level` is that for text: bytes that hardly compress are not worth more time.
+    /// The zstd level for this sort when `level` is that for text. Headers repeat each other most and are few, so they get more
+    /// time; bytes that hardly compress are not worth it.
     pub fn level(self, level: i32) -> i32 {
         match self {
-            Sort::Packed => 1,
+            Sort::Head => (level + HEAD_LEVELS_MORE).min(MAX_LEVEL),
+            Sort::Text | Sort::Listing => level,
             Sort::Binary => level.min(3),
-            Sort::Head | Sort::Text | Sort::Listing => level,
+            Sort::Packed => 1,
         }
     }
 }
@@ -74,6 +76,11 @@ const BLOCK: usize = 512;
 const TRAILER: &str = "pack.json";
 const SEEK_MAGIC: u32 = 0x184D_2A5E;
 const SEEK_FOOTER: u32 = 0x8F92_EAB1;
+
+/// Levels that headers get beyond that of text.
+const HEAD_LEVELS_MORE: i32 = 4;
+/// The highest level of zstd.
+const MAX_LEVEL: i32 = 22;
 
 /// Appends one tar entry and returns where its data begins.
 pub fn put_entry(frame: &mut Vec<u8>, form: ObjectForm, digest: &Digest, data: &[u8]) -> usize {

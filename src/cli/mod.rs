@@ -59,8 +59,8 @@ enum Command {
         /// A store and the account that it belongs to; may be given again
         #[arg(long = "account", value_name = "NAME=PATH", value_parser = named)]
         accounts: Vec<(String, PathBuf)>,
-        /// zstd level for headers and text; attachments never take more than 3
-        #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(i32).range(1..=22))]
+        /// zstd level for text; headers take four more, attachments never more than 3
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=22))]
         level: i32,
     },
     /// Check that an archive is intact

@@ -1,5 +1,6 @@
 //! One item at a time: read it, take it apart, and write its line of the listing. Runs on all cores side by side.
 
+use std::cell::Cell;
 use std::io::{Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,11 @@ pub(super) const WHOLE_BYTES: u64 = 32 << 20;
 const UNPACKED_MAX_BYTES: u64 = 4 << 30;
 /// Times that a file is read again because it changed meanwhile.
 const READS: u32 = 3;
+
+thread_local! {
+    /// For the bytes of the next file: memory that is used again costs no page faults.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// What there is to do.
 pub(super) enum Task {
@@ -96,7 +102,7 @@ fn capture(mut item: FoundItem, mail: bool) -> Result<Captured> {
     let stored = match std::mem::replace(&mut item.content, Content::Bytes(Vec::new())) {
         Content::Bytes(bytes) => bytes,
         Content::File { path, stamp } => {
-            let (bytes, now) = read_whole(&path, stamp, &mut item.state.notes)?;
+            let (bytes, now) = read_whole(&path, stamp, BUFFER.take(), &mut item.state.notes)?;
             key = key.filter(|_| now == stamp);
             bytes
         }
@@ -114,6 +120,9 @@ fn capture(mut item: FoundItem, mail: bool) -> Result<Captured> {
     }
     if matches!(bytes, std::borrow::Cow::Owned(_)) {
         placement.stored = Some(Form { sha256: Digest::of(&stored), size: stored.len() as u64 });
+    }
+    if let std::borrow::Cow::Borrowed(_) = bytes {
+        BUFFER.set(stored);
     }
     Ok(Captured::Placed { line: line(&placement)?, size: placement.size, key, objects })
 }
@@ -135,7 +144,7 @@ fn seen(item: FoundItem, old: &[u8]) -> Result<Captured> {
 fn original(place: Place, path: &Path) -> Result<Captured> {
     let (file, stamp) = open_regular(path)?;
     if stamp.size <= WHOLE_BYTES {
-        let (bytes, _) = read_whole(path, stamp, &mut Vec::new())?;
+        let (bytes, _) = read_whole(path, stamp, Vec::new(), &mut Vec::new())?;
         let sha256 = Digest::of(&bytes);
         let original = Original { path: place.path, sha256, size: bytes.len() as u64 };
         return Ok(Captured::Original(original, verbatim(&bytes, sha256)));
@@ -246,7 +255,7 @@ fn stream(
 }
 
 /// Reads a file that holds still while it is read; one that had changed since it was listed is noted.
-fn read_whole(path: &Path, listed: FileStamp, notes: &mut Vec<String>) -> Result<(Vec<u8>, FileStamp)> {
+fn read_whole(path: &Path, listed: FileStamp, mut bytes: Vec<u8>, notes: &mut Vec<String>) -> Result<(Vec<u8>, FileStamp)> {
     for _ in 0..READS {
         let (file, before) = open_regular(path)?;
         if before.size > WHOLE_BYTES {
@@ -254,7 +263,8 @@ fn read_whole(path: &Path, listed: FileStamp, notes: &mut Vec<String>) -> Result
                 .with("path", path.display())
                 .hint("run the snapshot again"));
         }
-        let mut bytes = Vec::with_capacity(before.size as usize + 1);
+        bytes.clear();
+        bytes.reserve(before.size as usize + 1);
         let failed = |e| Error::io(Kind::Source, "cannot read the item", path, e);
         (&file).take(WHOLE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
         let after = FileStamp::of(&file.metadata().map_err(failed)?);

@@ -1,11 +1,14 @@
 //! From a message to objects: leaf bodies become blobs, the rest a recipe, and the proof that it gives the message back.
 
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::io::{self, Write};
+
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 
 use crate::archive::cut::pieces;
 use crate::archive::pack::{ObjectForm, Sort};
-use crate::archive::recipe::{BlobRef, Recipe, RecipeBuilder, Transform};
+use crate::archive::recipe::{BASE64, BlobRef, Recipe, RecipeBuilder, Transform};
 use crate::error::Error;
 use crate::mime;
 use crate::model::Digest;
@@ -34,34 +37,34 @@ struct Cutter {
 }
 
 impl Cutter {
-    fn blobs(&mut self, transform: Transform, bytes: &[u8]) {
+    fn blobs(&mut self, transform: Transform, bytes: Cow<'_, [u8]>) {
         let refs: Vec<BlobRef> = if bytes.len() <= MAX_PIECE_BYTES {
-            vec![self.blob(bytes)]
+            vec![self.blob(bytes.into_owned())]
         } else {
-            pieces(bytes).map(|piece| self.blob(piece)).collect()
+            pieces(&bytes).map(|piece| self.blob(piece.to_vec())).collect()
         };
         self.recipe.blobs(transform, &refs);
     }
 
-    fn blob(&mut self, bytes: &[u8]) -> BlobRef {
-        let digest = Digest::of(bytes);
-        self.objects.push(NewObject { digest, form: ObjectForm::Blob, sort: sort_of(bytes), bytes: bytes.to_vec() });
-        BlobRef { digest, size: bytes.len() as u64 }
+    fn blob(&mut self, bytes: Vec<u8>) -> BlobRef {
+        let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
+        self.objects.push(NewObject { digest, form: ObjectForm::Blob, sort: sort_of(&bytes), bytes });
+        BlobRef { digest, size }
     }
 
     fn literal(&mut self, bytes: &[u8]) {
-        if bytes.len() > MAX_PIECE_BYTES { self.blobs(Transform::Copy, bytes) } else { self.recipe.literal(bytes) }
+        if bytes.len() > MAX_PIECE_BYTES { self.blobs(Transform::Copy, bytes.into()) } else { self.recipe.literal(bytes) }
     }
 
     fn leaf(&mut self, body: &[u8], base64: bool) {
         if base64 && let Some((text, decoded, transform)) = decode(body) {
             self.literal(&body[..text.start]);
-            self.blobs(transform, &decoded);
+            self.blobs(transform, decoded.into());
             self.literal(&body[text.end..]);
         } else if let Some(lf) = without_cr(body) {
-            self.blobs(Transform::Lines, &lf);
+            self.blobs(Transform::Lines, lf.into());
         } else {
-            self.blobs(Transform::Copy, body);
+            self.blobs(Transform::Copy, body.into());
         }
     }
 }
@@ -98,6 +101,20 @@ fn without_cr(bytes: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
+thread_local! {
+    /// The characters of a base64 text without its line ends.
+    static JOINED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The text without the line ends, if all its lines but the last have that many characters.
+fn join<'a>(text: &[u8], line: usize, eol: &[u8], joined: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    joined.clear();
+    for row in text.chunks(line + eol.len()) {
+        joined.extend_from_slice(if row.len() > line { row.strip_suffix(eol)? } else { row });
+    }
+    Some(joined)
+}
+
 /// The stretch of a body that is regular base64, what it decodes to, and how to encode it again.
 fn decode(body: &[u8]) -> Option<(std::ops::Range<usize>, Vec<u8>, Transform)> {
     let start = body.len() - body.trim_ascii_start().len();
@@ -107,15 +124,10 @@ fn decode(body: &[u8]) -> Option<(std::ops::Range<usize>, Vec<u8>, Transform)> {
         Some(n) if n > 0 && text[n - 1] == b'\r' => (n - 1, b"\r\n"),
         Some(n) => (n, b"\n"),
     };
-    let mut joined = Vec::with_capacity(text.len());
-    if line == 0 {
-        joined.extend_from_slice(text);
-    } else {
-        for row in text.chunks(line + eol.len()) {
-            joined.extend_from_slice(if row.len() > line { row.strip_suffix(eol)? } else { row });
-        }
-    }
-    let decoded = STANDARD.decode(&joined).ok().filter(|d| !d.is_empty())?;
+    let decoded = JOINED.with_borrow_mut(|joined| {
+        let text = if line == 0 { text } else { join(text, line, eol, joined)? };
+        BASE64.decode(text).ok().filter(|d| !d.is_empty())
+    })?;
     let transform = Transform::Base64 { line: u32::try_from(line).ok()?, crlf: eol.len() == 2 };
     Some((start..start + text.len(), decoded, transform))
 }
@@ -148,7 +160,7 @@ pub fn verbatim(bytes: &[u8], digest: Digest) -> Vec<NewObject> {
         return vec![NewObject { digest, form: ObjectForm::Blob, sort, bytes: bytes.to_vec() }];
     }
     let mut cutter = Cutter { recipe: RecipeBuilder::new(bytes.len() as u64), objects: Vec::new() };
-    cutter.blobs(Transform::Copy, bytes);
+    cutter.blobs(Transform::Copy, bytes.into());
     let recipe = cutter.recipe.finish();
     cutter.objects.push(NewObject { digest, form: ObjectForm::Recipe, sort: Sort::Head, bytes: recipe });
     cutter.objects
@@ -157,21 +169,36 @@ pub fn verbatim(bytes: &[u8], digest: Digest) -> Vec<NewObject> {
 /// The proof: does the recipe rebuild exactly these bytes?
 fn gives_back(recipe: &[u8], objects: &[NewObject], message: &[u8]) -> bool {
     let mut next = objects.iter();
-    let mut rebuilt = Vec::with_capacity(message.len());
+    let mut rest = Expected(message);
     let outcome = Recipe::parse(recipe).and_then(|r| {
         r.rebuild(
             &mut |_, give| {
                 give(&next.next().ok_or_else(|| Error::damage("a recipe has more blobs than were made"))?.bytes);
                 Ok(())
             },
-            &mut rebuilt,
+            &mut rest,
         )
     });
-    outcome.is_ok() && rebuilt == message
+    outcome.is_ok() && rest.0.is_empty()
+}
+
+/// Takes only the bytes that are expected.
+struct Expected<'a>(&'a [u8]);
+
+impl Write for Expected<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::STANDARD;
     use proptest::prelude::*;
 
     use super::*;

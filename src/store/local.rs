@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Write};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use tempfile::NamedTempFile;
 
@@ -16,6 +17,8 @@ const PENDING_TMP: &str = "pending.tmp";
 /// Files being written lie here until they get their name; the folder is part of the cache.
 const UPLOADS: &str = "index/tmp";
 
+/// Bytes after which the disk is told to take what was written.
+const SYNC_BYTES: u64 = 32 << 20;
 /// Files that are kept open for reading ranges of them.
 const OPEN_FILES: usize = 64;
 
@@ -216,7 +219,7 @@ impl Store for LocalStore {
         let folder = self.root.join(UPLOADS);
         let file = NamedTempFile::with_prefix_in("upload-", &folder)
             .map_err(|e| storage("cannot begin a file of the archive", &folder, e))?;
-        Ok(Box::new(LocalUpload { file, root: self.root.clone() }))
+        Ok(Box::new(LocalUpload { file, root: self.root.clone(), unsynced: 0, syncing: None }))
     }
 
     fn commit(&self, files: &[(String, Vec<u8>)]) -> Result<()> {
@@ -240,11 +243,37 @@ impl Store for LocalStore {
 struct LocalUpload {
     file: NamedTempFile,
     root: PathBuf,
+    /// Bytes written since the disk was last told to take them.
+    unsynced: u64,
+    /// Has the disk take what was written while more is coming, so that little is left to wait for at the end.
+    syncing: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl LocalUpload {
+    fn sync_behind(&mut self) -> io::Result<()> {
+        self.wait()?;
+        let file = self.file.as_file().try_clone()?;
+        self.syncing = Some(std::thread::spawn(move || file.sync_data()));
+        self.unsynced = 0;
+        Ok(())
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        match self.syncing.take() {
+            Some(thread) => thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that syncs has failed"))),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Write for LocalUpload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        let n = self.file.write(bytes)?;
+        self.unsynced += n as u64;
+        if self.unsynced >= SYNC_BYTES {
+            self.sync_behind()?;
+        }
+        Ok(n)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -253,10 +282,11 @@ impl Write for LocalUpload {
 }
 
 impl Upload for LocalUpload {
-    fn finish(self: Box<Self>, name: &str) -> Result<()> {
+    fn finish(mut self: Box<Self>, name: &str) -> Result<()> {
         let path = self.root.join(name);
         let folder = path.parent().unwrap_or(&self.root).to_owned();
-        self.file.as_file().sync_all().map_err(|e| storage("cannot make the file durable", &path, e))?;
+        let synced = self.wait().and_then(|()| self.file.as_file().sync_all());
+        synced.map_err(|e| storage("cannot make the file durable", &path, e))?;
         fs::create_dir_all(&folder).map_err(|e| storage("cannot make the folder", &folder, e))?;
         self.file.persist(&path).map_err(|e| storage("cannot put the file in its place", &path, e.error))?;
         sync_folder(&folder)
