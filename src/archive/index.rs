@@ -19,7 +19,7 @@ const FRAME_ROW_BYTES: u64 = 24;
 const RECORD_BYTES: usize = 48;
 const TAIL_BYTES: u64 = 32;
 /// Records read at a time while looking one up.
-const WINDOW: u64 = 64;
+const WINDOW: u64 = 16;
 /// Records of one file read at a time while several are merged.
 const MERGE_RECORDS: u64 = 4096;
 /// Index files of about one size that are made into one.

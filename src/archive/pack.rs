@@ -29,14 +29,22 @@ pub enum Sort {
 pub const SORTS: [Sort; 5] = [Sort::Head, Sort::Text, Sort::Binary, Sort::Packed, Sort::Listing];
 
 impl Sort {
+    /// Bytes of entries after which a frame is closed. Text gains by the group; other bytes do not, and a small frame makes one
+    /// attachment cheap to get at.
+    pub fn frame_bytes(self) -> usize {
+        match self {
+            Sort::Head | Sort::Text | Sort::Listing => 4 << 20,
+            Sort::Binary | Sort::Packed => 1 << 20,
+        }
+    }
+
     /// The zstd level for this sort when `level` is that for text. Headers repeat each other most and are few, so they get more
     /// time; bytes that hardly compress are not worth it.
     pub fn level(self, level: i32) -> i32 {
         match self {
             Sort::Head => (level + HEAD_LEVELS_MORE).min(MAX_LEVEL),
             Sort::Text | Sort::Listing => level,
-            Sort::Binary => level.min(3),
-            Sort::Packed => 1,
+            Sort::Binary | Sort::Packed => level.min(3),
         }
     }
 }
@@ -62,8 +70,6 @@ impl ObjectForm {
     }
 }
 
-/// Bytes of entries after which a frame is closed.
-pub const FRAME_BYTES: usize = 4 << 20;
 /// Most bytes that a frame may hold decompressed.
 pub const FRAME_MAX_BYTES: usize = 16 << 20;
 /// Bytes after which a pack is closed.
@@ -173,8 +179,11 @@ pub fn decompress(frame: &[u8], bytes: u32) -> Result<Vec<u8>> {
     if bytes as usize > FRAME_MAX_BYTES {
         return Err(Error::damage("a frame says that it is larger than a frame may be"));
     }
-    let out =
-        zstd::bulk::decompress(frame, bytes as usize).map_err(|e| Error::damage("a frame does not decompress").because(e))?;
+    thread_local! {
+        static DECOMPRESSOR: RefCell<zstd::bulk::Decompressor<'static>> = RefCell::default();
+    }
+    let out = DECOMPRESSOR.with_borrow_mut(|d| d.decompress(frame, bytes as usize));
+    let out = out.map_err(|e| Error::damage("a frame does not decompress").because(e))?;
     if out.len() != bytes as usize {
         return Err(Error::damage("a frame has another size than it should"));
     }
@@ -344,9 +353,19 @@ pub fn read_frame(store: &dyn Store, name: &str, span: &FrameSpan) -> Result<Vec
     if span.compressed as usize > FRAME_STORED_MAX_BYTES {
         return Err(Error::damage("a frame is larger than a frame may be").with("file", name).with("offset", span.offset));
     }
-    let mut compressed = vec![0u8; span.compressed as usize];
-    store.read_at(name, span.offset, &mut compressed)?;
-    decompress(&compressed, span.bytes).map_err(|e| e.with("file", name).with("offset", span.offset))
+    thread_local! {
+        // Used again, it need not be cleared for every frame.
+        static COMPRESSED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    COMPRESSED.with_borrow_mut(|buffer| {
+        let length = span.compressed as usize;
+        if buffer.len() < length {
+            buffer.resize(length, 0);
+        }
+        let compressed = &mut buffer[..length];
+        store.read_at(name, span.offset, compressed)?;
+        decompress(compressed, span.bytes).map_err(|e| e.with("file", name).with("offset", span.offset))
+    })
 }
 
 #[cfg(test)]

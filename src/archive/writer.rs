@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::bag;
 use super::index::{Index, Record};
 use super::known::Known;
-use super::pack::{self, EntrySpan, FRAME_BYTES, ObjectForm, PackWriter, SORTS, Sort};
+use super::pack::{self, EntrySpan, ObjectForm, PackWriter, SORTS, Sort};
 use super::reader::read_root;
 use super::{Archive, Root, Snapshot};
 use crate::error::{Error, Kind, Result};
@@ -18,7 +18,7 @@ use crate::model::Digest;
 use crate::store::{LocalStore, Store, Upload, WriterLock};
 
 /// Full frames that are being compressed or wait to be written.
-const FRAMES_UNDER_WAY: usize = 6;
+const FRAMES_UNDER_WAY: usize = 8;
 
 #[derive(Default)]
 struct Frame {
@@ -140,7 +140,7 @@ impl Writer {
         self.known.insert(digest);
         self.new_objects += 1;
         let frame = &mut self.open[sort as usize];
-        if !frame.bytes.is_empty() && frame.bytes.len() + bytes.len() > FRAME_BYTES {
+        if !frame.bytes.is_empty() && frame.bytes.len() + bytes.len() > sort.frame_bytes() {
             self.compress(sort)?;
         }
         let frame = &mut self.open[sort as usize];
