@@ -5,12 +5,12 @@
 //! in labels. The source is read in one pass through a window, never mapped, so neither its size nor that of a message
 //! matters, and a file that shrinks meanwhile is an exception and not a signal.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use walkdir::WalkDir;
 
+use self::dialect::Survey;
 use self::read::MboxFile;
 use self::tree::{Folder, Sniff};
 use super::{Evidence, FileStamp, Format, Grown, ItemSink, Reader, disk};
@@ -21,6 +21,7 @@ mod count;
 mod dialect;
 mod from_line;
 mod labels;
+mod quoting;
 mod read;
 mod scan;
 mod state;
@@ -119,7 +120,7 @@ pub fn open(root: &Path, format: Format) -> Result<Box<dyn Reader>> {
     let folders = tree::folders(root, format)?;
     // Places are relative to the folder that holds the file, or they would be empty.
     let base = if root.is_file() { root.parent().unwrap_or(root) } else { root };
-    Ok(Box::new(MboxStore { root: root.to_owned(), base: base.to_owned(), format, folders, never_quotes: OnceLock::new() }))
+    Ok(Box::new(MboxStore { root: root.to_owned(), base: base.to_owned(), format, folders, survey: OnceLock::new() }))
 }
 
 /// A file of mail, or a tree of them.
@@ -128,8 +129,8 @@ struct MboxStore {
     base: PathBuf,
     format: Format,
     folders: Vec<Folder>,
-    /// Does any file prove that the program that wrote them leaves `From ` lines as they are? Found out at most once.
-    never_quotes: OnceLock<bool>,
+    /// What all files show of the program that wrote them. Found out at most once.
+    survey: OnceLock<Survey>,
 }
 
 impl MboxStore {
@@ -140,8 +141,8 @@ impl MboxStore {
             .ok_or_else(|| Error::new(Kind::Internal, "no such collection in this store").with("collection", &head.path))
     }
 
-    fn store_never_quotes(&self) -> bool {
-        *self.never_quotes.get_or_init(|| self.folders.iter().any(|f| read::never_quotes(&f.file)))
+    fn survey(&self) -> Survey {
+        *self.survey.get_or_init(|| self.folders.iter().map(|f| read::survey(&f.file)).fold(Survey::default(), Survey::plus))
     }
 }
 
@@ -176,8 +177,7 @@ impl Reader for MboxStore {
             Ok(opened) => opened,
             Err(e) => return sink.exception(place, Outcome::Failed, "file could not be opened", e.to_string()),
         };
-        let store_never_quotes = || Ok::<_, io::Error>(self.store_never_quotes());
-        MboxFile { path: &folder.file, place, file, stamp, format: self.format, store_never_quotes: &store_never_quotes }
+        MboxFile { path: &folder.file, place, file, stamp, format: self.format, store_survey: &|| self.survey() }
             .read(grown, sink)
     }
 }

@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 
 use super::scan::{Limits, Opening, Splitter};
 use super::state;
-use super::window::read_full_at;
+use super::window::{cr_as_lf, read_full_at};
 use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionHead, CollectionKind, CollectionPath};
 use crate::source::{Format, disk};
@@ -53,6 +53,9 @@ pub(super) fn sniff(path: &Path, max_bytes: usize) -> Result<Sniff> {
     let mut first = vec![0; length];
     read_full_at(&file, &mut first, 0, stamp.size).map_err(io_error)?;
     let mut sniff = Sniff { empty: stamp.size == 0, ..Sniff::default() };
+    if memchr::memchr(b'\n', &first).is_none() {
+        cr_as_lf(&mut first);
+    }
     let mut splitter = Splitter::new(first.as_slice(), 0, first.len() as u64, Limits::READ, None);
     if let Some(piece) = splitter.next().map_err(io_error)?
         && piece.opening != Opening::Nothing
