@@ -91,7 +91,7 @@ mod tests {
             .join(end);
             assert_eq!(String::from_utf8(without(message.as_bytes())).unwrap(), want);
         }
-        assert_eq!(state_lines(b"Status: RO\r\nX-Status: A\r\nA: b\r\n\r\n"), [0..25], "neighbours are one range");
+        assert_eq!(state_lines(b"Status: RO\r\nX-Status: A\r\nA: b\r\n\r\n").len(), 1, "neighbours are one range");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::source::Coding;
 
 /// Messages with quoted lines and a `Content-Length` that holds, without one unquoted line among them, that show that
 /// the lines were quoted when they were stored: in letters `From ` begins lines more often than `>From ` does.
-const QUOTED_PROOF_COUNT: u64 = 3;
+const QUOTED_PROOF_COUNT: u64 = 5;
 
 const KEPT_IN_LENGTH: &str = "quoted From lines: it is not known whether the mbox added the quotes, kept as stored";
 const KEPT_AMONG_BARE: &str = "quoted From lines, and unquoted ones in the same file: kept as stored";
@@ -29,7 +29,9 @@ pub(super) struct Survey {
     quoted_held_count: u64,
     /// Other messages with an unquoted `From ` line.
     bare_count: u64,
-    /// Lines that only mboxrd, or only mboxo, explains.
+    /// Messages with lines quoted more than once.
+    deep_count: u64,
+    /// Places that speak for mboxrd, or for mboxo.
     by_mboxrd_count: u64,
     by_mboxo_count: u64,
 }
@@ -52,6 +54,7 @@ impl Survey {
         let mut splitter = Splitter::new(source, start, end, Limits::READ, None);
         while let Some(piece) = splitter.next()? {
             let seen = if piece.whole { quoting::look(&piece.bytes) } else { Quoting::default() };
+            survey.deep_count += u64::from(seen.deep);
             survey.by_mboxrd_count += seen.by_mboxrd_count;
             survey.by_mboxo_count += seen.by_mboxo_count;
             if piece.length_holds {
@@ -70,24 +73,33 @@ impl Survey {
             bare_held_count: self.bare_held_count + other.bare_held_count,
             quoted_held_count: self.quoted_held_count + other.quoted_held_count,
             bare_count: self.bare_count + other.bare_count,
+            deep_count: self.deep_count + other.deep_count,
             by_mboxrd_count: self.by_mboxrd_count + other.by_mboxrd_count,
             by_mboxo_count: self.by_mboxo_count + other.by_mboxo_count,
         }
     }
 
-    /// This, with what `store` shows of quoting inside lengths that hold.
-    pub(super) fn with_lengths_of(self, store: Survey) -> Self {
-        Survey { bare_held_count: store.bare_held_count, quoted_held_count: store.quoted_held_count, ..self }
+    /// This, and where it shows too little, what `store` shows, of which it is a part.
+    pub(super) fn or(self, store: impl FnOnce() -> Survey) -> Self {
+        let lengths_open = self.bare_held_count == 0 && self.quoted_held_count > 0;
+        let levels_open = self.deep_count > 0 && self.verdict().deep.is_none();
+        if !lengths_open && !levels_open {
+            return self;
+        }
+        let store = store();
+        let levels = if levels_open { store } else { self };
+        Survey {
+            bare_held_count: store.bare_held_count,
+            quoted_held_count: store.quoted_held_count,
+            by_mboxrd_count: levels.by_mboxrd_count,
+            by_mboxo_count: levels.by_mboxo_count,
+            ..self
+        }
     }
 
     /// Would all messages be read in the same way?
     pub(super) fn decides_like(self, other: Survey) -> bool {
         self.verdict() == other.verdict()
-    }
-
-    /// Is it known whether quoting is done inside lengths that hold?
-    pub(super) fn knows_of_lengths(self) -> bool {
-        self.verdict().held.is_some()
     }
 
     fn verdict(self) -> Verdict {
@@ -196,10 +208,12 @@ mod tests {
 
     #[test]
     fn lines_quoted_twice_are_mboxrd_or_mboxo_by_what_stands_around_them() {
-        let rd = format!("{LINE}A: b\n\nSome text\n>>From x\n\n");
+        let rd = format!("{LINE}A: b\n\n>reply\n>>From x\n>reply\n\n");
+        let any = format!("{LINE}A: b\n\nSome text\n>>From x\n\n");
         let o = format!("{LINE}A: b\n\n>reply\n>From x\n>reply\n\n");
         let deep = format!("{LINE}A: b\n\n>>reply\n>>From x\n>>reply\n\n");
-        assert_eq!(codings(&rd), [(Coding::FromQuoted, None)]);
+        assert_eq!(codings(&format!("{rd}{any}")), [(Coding::FromQuoted, None); 2]);
+        assert_eq!(codings(&any), [(Coding::FromQuotedOnce, Some(KEPT_DEEP))]);
         assert_eq!(codings(&format!("{o}{deep}")), [(Coding::FromQuotedOnce, None); 2]);
         assert_eq!(codings(&format!("{o}{rd}")), [(Coding::FromQuotedOnce, None), (Coding::FromQuotedOnce, Some(KEPT_DEEP))]);
     }
@@ -209,14 +223,14 @@ mod tests {
         let quoted = format!("{LINE}Content-Length: 8\n\n>From x\n\n");
         let bare = format!("{LINE}Content-Length: 15\n\n>From x\nFrom y\n\n");
         assert_eq!(codings(&quoted), [(Coding::Plain, Some(KEPT_IN_LENGTH))]);
-        assert_eq!(codings(&quoted.repeat(3)), [(Coding::FromQuotedOnce, None); 3]);
-        assert_eq!(codings(&format!("{}{bare}", quoted.repeat(3))), [(Coding::Plain, None); 4]);
+        assert_eq!(codings(&quoted.repeat(5)), [(Coding::FromQuotedOnce, None); 5]);
+        assert_eq!(codings(&format!("{}{bare}", quoted.repeat(5))), [(Coding::Plain, None); 6]);
     }
 
     #[test]
     fn the_dialect_is_named_from_what_is_seen() {
         let words = |file: &[u8]| describe(file).unwrap().unwrap_or_default();
-        assert!(words(b"From a@b Mon Jan  1 00:00:00 2024\n\nx\n>>From \n").starts_with("mboxrd"));
+        assert!(words(b"From a@b Mon Jan  1 00:00:00 2024\n\n>x\n>>From \n>x\n").starts_with("mboxrd"));
         assert!(words(b"\x01\x01\x01\x01\nA: b\n\nc\n\x01\x01\x01\x01\n").starts_with("MMDF"));
         assert_eq!(words(b"A: b\n\nc\n"), "");
     }

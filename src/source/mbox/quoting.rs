@@ -1,7 +1,9 @@
 //! Lines of `>`s and `From ` in bodies: how often each is quoted, and what the lines around it say of who quoted it.
 //!
-//! mboxo puts a `>` before `From ` alone; mboxrd before `>From ` and so on too. The file itself does not say which, but a
-//! line inside a reply does: replies quote with `>` as well, and there all lines next to each other carry the same number.
+//! mboxo puts a `>` before `From ` alone; mboxrd before `>From ` and so on too. The file itself does not say which, and
+//! `>>From ` alone proves nothing: much mail was quoted in another mbox on its way. But inside a reply, which quotes with
+//! `>` as well, lines next to each other carry the same number; and in plain text that comes from one hand `From ` and
+//! `>From ` together are likelier than `From ` and `>>From `.
 
 use memchr::memmem;
 
@@ -17,9 +19,9 @@ pub(super) struct Quoting {
     pub any: bool,
     /// Some of them with more than one `>`.
     pub deep: bool,
-    /// Lines that only a writer of mboxrd leaves so.
+    /// Places that a writer of mboxrd leaves so, and one of mboxo hardly ever.
     pub by_mboxrd_count: u64,
-    /// Lines that only a writer of mboxo leaves so.
+    /// Places that a writer of mboxo leaves so, and one of mboxrd hardly ever.
     pub by_mboxo_count: u64,
 }
 
@@ -27,6 +29,8 @@ pub(super) struct Quoting {
 pub(super) fn look(message: &[u8]) -> Quoting {
     let body = message.get(body_start(message)..).unwrap_or_default();
     let mut seen = Quoting::default();
+    // Quoted once and twice in plain text, outside of replies.
+    let (mut once, mut twice) = (false, false);
     for hit in memmem::find_iter(body, b">From ") {
         let before = body.get(..hit).unwrap_or_default();
         let start = before.iter().rposition(|&b| b != b'>').map_or(0, |at| at + 1);
@@ -46,10 +50,12 @@ pub(super) fn look(message: &[u8]) -> Quoting {
             let at = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
             Some((rest.get(..at)?, rest.get(at + 1..).unwrap_or_default()))
         });
-        let by_reply = if level == 1 { above >= 1 && below >= 1 } else { above >= level || below >= level };
-        seen.by_mboxo_count += u64::from(by_reply);
-        seen.by_mboxrd_count += u64::from(level > 1 && !by_reply);
+        once |= level == 1 && above == 0 && below == 0;
+        twice |= level == 2 && above == 0 && below == 0;
+        seen.by_mboxo_count += u64::from(above >= level && below >= level);
+        seen.by_mboxrd_count += u64::from(level > 1 && above == level - 1 && below == level - 1);
     }
+    seen.by_mboxrd_count += u64::from(once && twice);
     seen
 }
 
@@ -79,14 +85,15 @@ mod tests {
     fn the_lines_around_tell_who_quoted() {
         assert_eq!(votes("text\nFrom a\n >From b\nx>From c\n"), (false, false, 0, 0));
         assert_eq!(votes("text\n>From a\n"), (true, false, 0, 0), "both dialects write this");
-        // `>From ` in plain text was there before; only mboxrd quotes it once more.
-        assert_eq!(votes("text\n>>From a\n\nmore\n"), (true, true, 1, 0));
+        assert_eq!(votes("text\n>>From a\n\nmore\n"), (true, true, 0, 0), "it may have been there before");
+        assert_eq!(votes("text\n>>From a\n\n>From b\n"), (true, true, 1, 0));
         assert_eq!(votes(">a reply\n>>From a\n>its end\n"), (true, true, 1, 0));
-        assert_eq!(votes(">>a reply\n>>From a\n>its end\n"), (true, true, 0, 1));
+        assert_eq!(votes(">>a reply\n>>From a\n>>its end\n"), (true, true, 0, 1));
+        assert_eq!(votes(">>a reply\n>>From a\n>its end\n"), (true, true, 0, 0));
         assert_eq!(votes(">a reply\r\n>From a\r\n>>From b\r\n>its end\r\n"), (true, true, 1, 1));
         assert_eq!(votes(">a reply\n>From a\n>its end"), (true, false, 0, 1));
         assert_eq!(votes(">a reply\n>From a\nmy answer\n"), (true, false, 0, 0));
-        assert_eq!(votes(">>From a"), (true, true, 1, 0));
+        assert_eq!(votes(">>From a"), (true, true, 0, 0));
     }
 
     #[test]

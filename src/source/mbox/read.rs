@@ -138,8 +138,7 @@ impl MboxFile<'_> {
 
     /// What the file shows, or where that is too little, all files of the store: one program wrote them.
     fn survey(&self, lines: &Lines<'_>) -> io::Result<Survey> {
-        let here = Survey::of(lines, 0, self.stamp.size)?;
-        Ok(if here.knows_of_lengths() { here } else { here.with_lengths_of((self.store_survey)()) })
+        Ok(Survey::of(lines, 0, self.stamp.size)?.or(self.store_survey))
     }
 
     fn hand_over(&self, piece: Piece, lines: &Lines<'_>, survey: &mut Option<Survey>, sink: &mut dyn ItemSink) -> Result<()> {
