@@ -52,7 +52,8 @@ pub(super) fn of(path: &Path, from_are_messages: bool) -> MailFile {
         return known;
     }
     if mbox::begins_with_mail(path) {
-        let message = from_are_messages || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("msg"));
+        let message = from_are_messages && mbox::messages_at_start(path) == 1
+            || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("msg"));
         return if message { MailFile::Message } else { MailFile::Mbox };
     }
     if begins_with_header(path) { MailFile::Message } else { MailFile::Neither }
@@ -61,20 +62,22 @@ pub(super) fn of(path: &Path, from_are_messages: bool) -> MailFile {
 /// Are the files of a folder that begin with a From_ line messages, one a file, and not mboxes that happen to be small?
 pub(super) fn from_are_messages(dir: &Path) -> bool {
     let Ok(entries) = fs::read_dir(dir) else { return false };
-    let mut single = 0;
-    for entry in entries.flatten().take(SAMPLE_FILES) {
-        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+    let mut unnamed = Vec::new();
+    for entry in entries.flatten().filter(|e| e.file_type().is_ok_and(|kind| kind.is_file())) {
         match by_name(&entry.file_name()) {
             Some(MailFile::Mbox) => return false,
-            None if is_file => match mbox::messages_at_start(&entry.path()) {
-                0 => {}
-                1 => single += 1,
-                _ => return false,
-            },
-            _ => {}
+            Some(_) => {}
+            None => unnamed.push(entry.file_name()),
         }
     }
-    single >= MANY_FROM_FILES
+    if unnamed.len() < MANY_FROM_FILES {
+        return false;
+    }
+    // The same files whatever the order in which the folder is listed.
+    unnamed.sort_unstable();
+    let sample = unnamed.iter().step_by(unnamed.len().div_ceil(SAMPLE_FILES));
+    let messages: Vec<usize> = sample.map(|name| mbox::messages_at_start(&dir.join(name))).collect();
+    messages.iter().all(|n| *n < 2) && messages.iter().filter(|n| **n == 1).count() >= MANY_FROM_FILES
 }
 
 /// Does the file begin with header lines, one of them such as only mail has?

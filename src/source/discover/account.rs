@@ -9,7 +9,7 @@ use super::class::{self, Class, Looker, Unclear};
 use super::moved::Moved;
 use super::{AccountSource, Leftover, is_hidden, leave, open};
 use crate::error::{Error, Kind, Result};
-use crate::source::{Format, Reader, eml, files, maildir, name_of};
+use crate::source::{Format, Reader, eml, files, maildir, mbox, name_of};
 
 /// An account in a format that the person named.
 pub(super) fn forced(
@@ -34,8 +34,9 @@ pub(super) fn forced(
 /// An account that the person named, in whatever format.
 pub(super) fn named(look: &Looker, account: String, path: &Path, leftovers: &mut Vec<Leftover>) -> Result<AccountSource> {
     let found = match look.class(path)? {
-        Class::Accounts | Class::Profile => return Err(Unclear::several(path).error()),
-        Class::Tree | Class::Unclear(_) => tree(look, account, path, path, leftovers)?,
+        Class::Profile => return Err(Unclear::several(path).error()),
+        // What looks like several accounts is one if the person says so.
+        Class::Tree | Class::Unclear(_) | Class::Accounts => tree(look, account, path, path, leftovers)?,
         Class::Account | Class::Nothing => mixed(look, account, path, path, leftovers)?,
     };
     if found.readers.is_empty() {
@@ -145,8 +146,10 @@ impl<'a> Parts<'a> {
 
     /// Opens a store that is part of the account; if that fails the others go on.
     fn store(&mut self, path: &Path, format: Format) {
+        let taken = |dir: &Path| self.covers(dir);
         let opened = match format {
-            Format::Eml => eml::open_beside(path, format, &|dir| self.covers(dir)),
+            Format::Eml => eml::open_beside(path, format, &taken),
+            Format::Mbox | Format::Thunderbird | Format::Takeout => mbox::open_beside(path, format, &taken),
             _ => open(path, format),
         };
         match opened {

@@ -138,7 +138,15 @@ fn evidence_of(path: &Path, sniff: &Sniff) -> Result<Evidence> {
 /// # Errors
 /// `Kind::Source` when the path cannot be read.
 pub fn open(root: &Path, format: Format) -> Result<Box<dyn Reader>> {
-    let folders = tree::folders(root, format)?;
+    open_beside(root, format, &|_| false)
+}
+
+/// Opens the store at `root` without the folders that another reader answers for.
+///
+/// # Errors
+/// `Kind::Source` when the path cannot be read.
+pub fn open_beside(root: &Path, format: Format, taken: &dyn Fn(&Path) -> bool) -> Result<Box<dyn Reader>> {
+    let folders = tree::folders(root, format, taken)?;
     // Places are relative to the folder that holds the file, or they would be empty.
     let base = if root.is_file() { root.parent().unwrap_or(root) } else { root };
     Ok(Box::new(MboxStore { root: root.to_owned(), base: base.to_owned(), format, folders, survey: OnceLock::new() }))

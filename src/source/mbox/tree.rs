@@ -73,7 +73,7 @@ pub(super) fn sniff(path: &Path, max_bytes: usize) -> Result<Sniff> {
 }
 
 /// The folders under `root`, sorted by path.
-pub(super) fn folders(root: &Path, format: Format) -> Result<Vec<Folder>> {
+pub(super) fn folders(root: &Path, format: Format, taken: &dyn Fn(&Path) -> bool) -> Result<Vec<Folder>> {
     let metadata = std::fs::metadata(root).map_err(|e| Error::io(Kind::Source, "cannot look at the path", root, e))?;
     let mut folders = Vec::new();
     let mut messages_in = HashMap::new();
@@ -82,7 +82,12 @@ pub(super) fn folders(root: &Path, format: Format) -> Result<Vec<Folder>> {
         let path = CollectionPath(vec![file_title(name)]);
         folders.push(folder(root.parent().unwrap_or(root), root, inbox_at_top(path)));
     } else {
-        for entry in WalkDir::new(root).min_depth(1).max_depth(MAX_DEPTH).sort_by_file_name().into_iter().filter_entry(is_visible)
+        for entry in WalkDir::new(root)
+            .min_depth(1)
+            .max_depth(MAX_DEPTH)
+            .sort_by_file_name()
+            .into_iter()
+            .filter_entry(|e| is_visible(e) && !(e.file_type().is_dir() && taken(e.path())))
         {
             let path = match entry {
                 Ok(entry) => {
@@ -233,7 +238,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        folders(dir.path(), format).unwrap().iter().map(|f| f.head.path.to_string()).collect()
+        folders(dir.path(), format, &|_| false).unwrap().iter().map(|f| f.head.path.to_string()).collect()
     }
 
     #[test]
@@ -278,7 +283,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("inbox");
         std::fs::write(&path, MAIL).unwrap();
-        let folders = folders(&path, Format::Mbox).unwrap();
+        let folders = folders(&path, Format::Mbox, &|_| false).unwrap();
         assert_eq!((folders[0].head.uid_validity, folders[0].head.uid_next), (Some(17), Some(4)));
         assert_eq!((folders[0].head.path.to_string(), folders[0].head.source_path.as_str()), ("INBOX".into(), "inbox"));
     }
