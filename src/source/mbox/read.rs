@@ -208,8 +208,12 @@ impl MboxFile<'_> {
             state.guid.clone_from(&from.gmail_id);
             if let Some(raw) = &header.gmail_labels {
                 state.labels = labels::parse(raw);
-                for flag in labels::flags(&state.labels) {
+                let by_labels = labels::state(&state.labels);
+                for flag in by_labels.flags {
                     add_flag(&mut state.flags, flag);
+                }
+                if by_labels.unknown {
+                    state.notes.push("labels in a language that is not known: whether it was read is not known".to_owned());
                 }
             }
         }
