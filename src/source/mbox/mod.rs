@@ -187,6 +187,10 @@ impl Reader for MboxStore {
     fn covers(&self, path: &Path) -> bool {
         let is_folder = |path: &Path| self.folders.iter().any(|f| f.file == path);
         // Thunderbird's index of a folder says nothing that the folder does not.
+        // Nor do Dovecot's, which have folders of their own.
+        if path.file_name().is_some_and(|name| name == ".imap") {
+            return path.is_dir() && path.starts_with(&self.root);
+        }
         let index = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("msf"));
         is_folder(path) || index && is_folder(&path.with_extension(""))
     }
