@@ -47,8 +47,12 @@ const EVIDENCE_BYTES: usize = 1 << 20;
 pub fn detect(path: &Path) -> Result<Option<Evidence>> {
     let metadata = std::fs::symlink_metadata(path).map_err(|e| Error::io(Kind::Source, "cannot look at the path", path, e))?;
     if metadata.is_file() {
+        if mail_file::of(path, false) != MailFile::Mbox {
+            return Ok(None);
+        }
         let sniff = tree::sniff(path, EVIDENCE_BYTES)?;
-        return sniff.mail.then(|| evidence_of(path, &sniff)).transpose();
+        let by_name = || Evidence { format: Format::Mbox, because: vec!["a file named .mbox".to_owned()] };
+        return if sniff.mail { evidence_of(path, &sniff).map(Some) } else { Ok(Some(by_name())) };
     }
     if !metadata.is_dir() || tree::is_maildir(path) {
         return Ok(None);
@@ -108,7 +112,11 @@ pub(super) fn begins_with_mail(path: &Path) -> bool {
 
 /// How many messages the beginning of a file has, if it begins with one.
 pub(super) fn messages_at_start(path: &Path) -> usize {
-    let Some(sniff) = tree::sniff(path, EVIDENCE_BYTES).ok().filter(|sniff| sniff.mail) else { return 0 };
+    // A short look first: most files are no mail.
+    if !begins_with_mail(path) {
+        return 0;
+    }
+    let Ok(sniff) = tree::sniff(path, EVIDENCE_BYTES) else { return 0 };
     let mut splitter = Splitter::new(sniff.first.as_slice(), 0, sniff.first.len() as u64, Limits::READ, None);
     std::iter::from_fn(|| splitter.next().ok().flatten()).count()
 }
