@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::io::{Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::crlf::{Crlf, crlf_form};
 use super::dissect::{NewObject, dissect, verbatim};
+use super::forms::{Crlf, Stateless, crlf_form};
 use super::seen::Key;
 use crate::archive::cut::pieces_of_stream;
 use crate::archive::pack::{ObjectForm, Sort};
@@ -117,6 +117,7 @@ fn capture(mut item: FoundItem, mail: bool) -> Result<Captured> {
     let mut placement = placement(item, digest, bytes.len() as u64, mail.then(|| mime::header_facts(&bytes)));
     if mail {
         placement.crlf = crlf_form(&bytes);
+        placement.stateless = Stateless::new(&bytes).finish();
     }
     if matches!(bytes, std::borrow::Cow::Owned(_)) {
         placement.stored = Some(Form { sha256: Digest::of(&stored), size: stored.len() as u64 });
@@ -177,7 +178,7 @@ pub(super) fn capture_stream(
     file.seek(SeekFrom::Start(offset)).map_err(failed)?;
     let mut lying = Lying { inner: (&file).take(length), hasher: Hasher::new(), bytes: 0 };
     let coding = item.coding;
-    let limit = if matches!(coding, Coding::Gzip | Coding::Zstd) { UNPACKED_MAX_BYTES } else { u64::MAX };
+    let limit = if coding.is_compressed() { UNPACKED_MAX_BYTES } else { u64::MAX };
     let streamed = stream(coding.reader(&mut lying).map_err(failed)?, &path, mail, limit, store)?;
     let after = FileStamp::of(&file.metadata().map_err(failed)?);
     if lying.bytes != length && coding == Coding::Plain {
@@ -190,6 +191,7 @@ pub(super) fn capture_stream(
     }
     let mut placement = placement(item, streamed.sha256, streamed.size, mail.then(|| mime::header_facts(&streamed.first)));
     placement.crlf = streamed.crlf;
+    placement.stateless = streamed.stateless;
     if coding != Coding::Plain {
         placement.stored = Some(Form { sha256: lying.hasher.finish(), size: lying.bytes });
     }
@@ -216,6 +218,7 @@ struct Streamed {
     sha256: Digest,
     size: u64,
     crlf: Option<Form>,
+    stateless: Option<Form>,
     /// The first piece, which has the header in it.
     first: Vec<u8>,
 }
@@ -229,12 +232,16 @@ fn stream(
     store: &mut dyn FnMut(NewObject) -> Result<()>,
 ) -> Result<Streamed> {
     let (mut whole, mut crlf, mut refs, mut size) = (Hasher::new(), Crlf::default(), Vec::new(), 0u64);
-    let mut first = Vec::new();
+    let (mut first, mut stateless) = (Vec::new(), None::<Stateless>);
     for piece in pieces_of_stream(reader) {
         let bytes = piece.map_err(|e| Error::source("cannot read the item").with("path", path.display()).because(e))?;
         whole.update(&bytes);
         if mail {
             crlf.update(&bytes);
+            match &mut stateless {
+                Some(form) => form.update(&bytes),
+                none => *none = Some(Stateless::new(&bytes)),
+            }
         }
         size += bytes.len() as u64;
         if size > limit {
@@ -251,7 +258,7 @@ fn stream(
     recipe.blobs(Transform::Copy, &refs);
     let sha256 = whole.finish();
     store(NewObject { digest: sha256, form: ObjectForm::Recipe, sort: Sort::Head, bytes: recipe.finish() })?;
-    Ok(Streamed { sha256, size, crlf: crlf.finish(), first })
+    Ok(Streamed { sha256, size, crlf: crlf.finish(), stateless: stateless.and_then(Stateless::finish), first })
 }
 
 /// Reads a file that holds still while it is read; one that had changed since it was listed is noted.

@@ -1,8 +1,8 @@
 //! Stage one: from readers to one committed snapshot. Here, and only here, sources and archive meet.
 
 mod capture;
-mod crlf;
 mod dissect;
+mod forms;
 mod pipeline;
 mod run;
 mod seen;

@@ -1,5 +1,7 @@
-//! The form of a message in which an IMAP server gives it back: every line end CR LF.
+//! Other forms of a message that are known by digest only: as an IMAP server gives it back, with every line end CR LF, and
+//! without the header lines in which mbox programs keep state.
 
+use crate::mime;
 use crate::model::{Form, Hasher};
 
 /// Bytes that are gathered before they are hashed.
@@ -64,6 +66,37 @@ impl Crlf {
     }
 }
 
+/// Hashes a message without its state lines. Made from the message's beginning, which has its header in it.
+pub(super) struct Stateless(Option<(Hasher, u64)>);
+
+impl Stateless {
+    /// Takes the beginning in.
+    pub(super) fn new(beginning: &[u8]) -> Self {
+        let lines = mime::state_lines(beginning);
+        let mut form = Stateless((!lines.is_empty()).then(|| (Hasher::new(), 0)));
+        let mut at = 0;
+        for line in lines {
+            form.update(&beginning[at..line.start]);
+            at = line.end;
+        }
+        form.update(&beginning[at..]);
+        form
+    }
+
+    /// Takes the next bytes in.
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        if let Some((hasher, size)) = &mut self.0 {
+            hasher.update(bytes);
+            *size += bytes.len() as u64;
+        }
+    }
+
+    /// The form, when there were such lines.
+    pub(super) fn finish(self) -> Option<Form> {
+        self.0.map(|(hasher, size)| Form { sha256: hasher.finish(), size })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +114,15 @@ mod tests {
         let mut same = Crlf::default();
         same.update(b"a\r\n");
         assert_eq!(same.finish(), None);
+    }
+
+    #[test]
+    fn state_lines_are_not_in_the_stateless_form() {
+        let message = b"Status: RO\nSubject: a\nX-Keywords: b\n c\n\nStatus: body\n";
+        let mut form = Stateless::new(&message[..40]);
+        form.update(&message[40..]);
+        let want = b"Subject: a\n\nStatus: body\n";
+        assert_eq!(form.finish(), Some(Form { sha256: Digest::of(want), size: want.len() as u64 }));
+        assert_eq!(Stateless::new(want).finish(), None);
     }
 }
