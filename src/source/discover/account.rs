@@ -1,7 +1,7 @@
 //! One account: all stores in its folder, and the rest as plain files, so that nothing in it is lost.
 
 use std::collections::{BTreeSet, HashSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,12 +9,16 @@ use super::class::{self, Class, Looker, Unclear};
 use super::moved::Moved;
 use super::{AccountSource, Leftover, is_hidden, leave, open};
 use crate::error::{Error, Kind, Result};
-use crate::source::{Format, Reader, eml, files, maildir, name_of};
+use crate::source::{Format, Reader, eml, files, maildir, name_of, pim};
 
 /// An account in a format that the person named.
 pub(super) fn forced(look: &Looker, account: String, path: &Path, format: Format) -> Result<AccountSource> {
     if format == Format::Takeout && path.is_dir() {
         return mixed(look, account, path, path, &mut Vec::new());
+    }
+    if format == Format::Pim && path.is_dir() {
+        let readers = pim_and_files(path, pim::Reach::Every)?;
+        return Ok(AccountSource { account, root: path.to_owned(), readers });
     }
     let reader = if format == Format::Eml { eml::open_every(path)? } else { open(path, format)? };
     if reader.collections()?.is_empty() {
@@ -69,6 +73,13 @@ pub(super) fn mixed(
     Ok(AccountSource { account, root: path.to_owned(), readers })
 }
 
+/// Calendars and address books in a folder, and its other files as such.
+fn pim_and_files(path: &Path, reach: pim::Reach) -> Result<Vec<Box<dyn Reader>>> {
+    let (reader, rest) = pim::open_apart(path, reach)?;
+    let files = (!rest.is_empty()).then(|| files::open_loose(path, rest));
+    Ok([reader].into_iter().chain(files).collect())
+}
+
 struct Parts<'a> {
     look: &'a Looker,
     root: &'a Path,
@@ -86,7 +97,14 @@ impl Parts<'_> {
             here.extend(self.look.stores(dir)?.into_iter().map(|e| e.format));
         }
         let mut claimed = HashSet::new();
+        let mut not_pim: Option<HashSet<OsString>> = None;
         for &format in &here {
+            if format == Format::Pim {
+                let (reader, rest) = pim::open_apart(dir, pim::Reach::Top)?;
+                not_pim = Some(rest.into_iter().collect());
+                self.readers.push(reader);
+                continue;
+            }
             let reader = open(dir, format)?;
             if matches!(format, Format::MaildirPlusPlus | Format::MaildirFs) {
                 claimed = maildir_names(reader.as_ref())?;
@@ -107,7 +125,7 @@ impl Parts<'_> {
                 self.subfolder(&child, &name, takeout, &here, whole_tree)?;
             } else if kind.is_symlink() && !maildir {
                 leave(self.leftovers, self.given, &child, "link, not followed");
-            } else if !whole_tree {
+            } else if !whole_tree && not_pim.as_ref().is_none_or(|rest| rest.contains(&name)) {
                 loose.push(name);
             }
         }
@@ -137,6 +155,9 @@ impl Parts<'_> {
         } else {
             one_of_each_kind(self.look.formats_within(child)?, takeout)
         };
+        if known.contains(&Format::Pim) {
+            return self.with_pim(child, &known);
+        }
         let of_tree = |f: &Format| whole_tree && here.iter().any(|h| kind_of(*h) == kind_of(*f));
         for &format in known.iter().filter(|f| !of_tree(f)) {
             self.store(child, format);
@@ -144,6 +165,15 @@ impl Parts<'_> {
         if known.is_empty() && !whole_tree && holds_files(child) {
             self.store(child, Format::Files);
         }
+        Ok(())
+    }
+
+    /// A folder with calendars or address books: all below it if there is nothing else, else one folder after the other.
+    fn with_pim(&mut self, dir: &Path, known: &BTreeSet<Format>) -> Result<()> {
+        if known.len() > 1 || self.look.stores(dir)?.iter().any(|e| e.format == Format::Pim) {
+            return self.folder(dir, false);
+        }
+        self.readers.extend(pim_and_files(dir, pim::Reach::Below)?);
         Ok(())
     }
 
