@@ -86,7 +86,7 @@ fn evidence_of(reader: &dyn Reader) -> Evidence {
         Format::MaildirPlusPlus | Format::MaildirFs => maildir::detect(root),
         Format::Mbox | Format::Thunderbird | Format::Takeout => mbox::detect(root),
         Format::Eml => eml::detect(root),
-        Format::Pim => pim::detect(root),
+        Format::Pim => pim::evidence_below(root),
         Format::Files => files::detect(root),
     };
     let because = match (detected, reader.format()) {

@@ -31,6 +31,8 @@ pub(super) use self::tree::is_collection;
 /// Files of a folder that are looked at for evidence, and bytes of each.
 const EVIDENCE_FILES: usize = 16;
 const EVIDENCE_BYTES: u64 = 4096;
+/// Folders of a store that are looked at for evidence.
+const EVIDENCE_FOLDERS: usize = 5;
 
 /// Looks at a path and says whether calendars or address books lie at its top, and why.
 ///
@@ -54,10 +56,25 @@ pub fn detect(path: &Path) -> Result<Option<Evidence>> {
     Ok((!because.is_empty()).then_some(Evidence { format: Format::Pim, because }))
 }
 
+/// Why a store that was opened with all that lies below it is one: what lies at its top, or else in its first folders.
+pub(super) fn evidence_below(root: &Path) -> Result<Option<Evidence>> {
+    if let Some(evidence) = detect(root)? {
+        return Ok(Some(evidence));
+    }
+    let mut dirs: Vec<PathBuf> = Tree::of_folder(root, true, false)?.books.into_iter().map(|book| book.dir).collect();
+    dirs.dedup();
+    let mut because = Vec::new();
+    for dir in dirs.iter().take(EVIDENCE_FOLDERS) {
+        let name = disk::place_of(root, dir);
+        because.extend(detect(dir)?.into_iter().flat_map(|e| e.because).map(|b| format!("{name} has {b}")));
+    }
+    Ok((!because.is_empty()).then_some(Evidence { format: Format::Pim, because }))
+}
+
 /// What files begin with, in words; nothing if none begins as it should.
 fn seen_in(dir: &Path, names: &[OsString], kind: CollectionKind) -> Option<String> {
     let begin = if kind == CollectionKind::Calendar { "BEGIN:VCALENDAR" } else { "BEGIN:VCARD" };
-    let (mut versions, mut seen) = (BTreeSet::new(), 0u64);
+    let (mut versions, mut seen) = (BTreeSet::new(), 0usize);
     for name in names.iter().take(EVIDENCE_FILES) {
         let Ok((file, _)) = disk::open_regular(&dir.join(name)) else { continue };
         let Ok(mut lines) = lines::Lines::new(file.take(EVIDENCE_BYTES)) else { continue };
@@ -69,10 +86,19 @@ fn seen_in(dir: &Path, names: &[OsString], kind: CollectionKind) -> Option<Strin
                 versions.insert(crate::model::printable(&lines::text_of(property.value)));
             }
         }
-        seen += u64::from(begun);
+        seen += usize::from(begun);
     }
-    let versions = if versions.is_empty() { "none".to_owned() } else { versions.into_iter().collect::<Vec<_>>().join(", ") };
-    (seen > 0).then(|| format!("{} files, {begin} in {seen} of the first, VERSION {versions}", names.len()))
+    if seen == 0 {
+        return None;
+    }
+    let what = match (kind, names.len()) {
+        (CollectionKind::Calendar, 1) => "a calendar file".to_owned(),
+        (CollectionKind::Calendar, n) => format!("{n} calendar files"),
+        (_, 1) => "a file of cards".to_owned(),
+        (_, n) => format!("{n} files of cards"),
+    };
+    let versions = Vec::from_iter(versions).join(", ");
+    Some(if versions.is_empty() { format!("{what}, {begin}") } else { format!("{what}, {begin} with VERSION {versions}") })
 }
 
 /// Opens the store at `root`: a file, or a folder with all that lies below it. Other files are left alone.

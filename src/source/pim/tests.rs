@@ -330,7 +330,7 @@ fn a_folder_of_other_files_is_no_store() {
     let (reader, rest) = open_apart(dir.path(), Reach::Every).unwrap();
     assert_eq!((reader.collections().unwrap().len(), rest.len()), (1, 2));
     fs::remove_file(dir.path().join("b.txt")).unwrap();
-    assert_eq!(detect(dir.path()).unwrap().unwrap().because, ["1 files, BEGIN:VCALENDAR in 1 of the first, VERSION 2.0"]);
+    assert_eq!(detect(dir.path()).unwrap().unwrap().because, ["a calendar file, BEGIN:VCALENDAR with VERSION 2.0"]);
 }
 
 #[test]
