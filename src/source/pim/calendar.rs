@@ -15,6 +15,8 @@ const KEPT: [&str; 5] = ["VERSION", "PRODID", "CALSCALE", "METHOD", "X-WR-TIMEZO
 /// Components that never lie in one another, so that each of them ends one that is not closed.
 const TOP: [&str; 5] = ["VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", "VTIMEZONE"];
 
+const NOT_CLOSED: &str = "a component is not closed";
+
 /// All that lies in a file.
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -120,13 +122,18 @@ impl Object {
             self.notes.insert("several components without RECURRENCE-ID under one UID");
         }
         if !closed {
-            self.notes.insert("a component is not closed");
+            self.notes.insert(NOT_CLOSED);
         }
         if !part.has_uid {
             self.notes.insert("no UID");
         }
         self.parts.push(part.start..end);
         self.zones.extend(part.zones);
+    }
+
+    /// Has every component of it an end?
+    pub fn is_closed(&self) -> bool {
+        !self.notes.contains(NOT_CLOSED)
     }
 
     /// First byte, and bytes of all components.

@@ -264,7 +264,7 @@ fn a_folder_of_single_objects_is_a_collection_and_files_of_many_are_collections(
     for name in ["work/1.ics", "work/2.ics", "files/b.ics", "people/1.vcf", "people/2.vcf"] {
         write(dir.path(), name, if name.ends_with("vcf") { CARD.to_owned() } else { one(name, "") });
     }
-    write(dir.path(), "files/a.ics", format!("{HEAD}{}{}{END}", event("a", ""), event("b", "")));
+    write(dir.path(), "files/a.ics", format!("{HEAD}{}{}{END}", event("a", ""), event("", "")));
     write(dir.path(), "named/a.ics", one("a", "X-WR-CALNAME:Birthdays\r\nX-APPLE-CALENDAR-COLOR:#ff0000\r\nX-WR-CALDESC:d\r\n"));
     write(dir.path(), "named/b.ics", one("b", "NAME:Holidays\r\nCOLOR:teal\r\n"));
     write(dir.path(), "All Contacts/All Contacts.vcf", format!("{CARD}{CARD}"));

@@ -232,8 +232,10 @@ fn holds_several(path: &Path, kind: CollectionKind) -> bool {
     let start = file.take(GLANCE_BYTES);
     if kind == CollectionKind::Calendar {
         let index = calendar::Index::of(start).unwrap_or_default();
-        let uids: HashSet<_> = index.calendars.iter().flat_map(|c| &c.objects).filter_map(|o| o.uid.as_ref()).collect();
-        uids.len() > 1
+        let objects = || index.calendars.iter().flat_map(|c| &c.objects);
+        let uids: HashSet<_> = objects().filter_map(|o| o.uid.as_ref()).collect();
+        // The last one may only be cut.
+        uids.len() + objects().filter(|o| o.uid.is_none() && o.is_closed()).count() > 1
     } else {
         cards::Index::of(start).unwrap_or_default().cards.len() > 1
     }
