@@ -4,7 +4,7 @@
 //! with the properties that say how to read them and the time zones that they name. Every component at the top of a VCALENDAR
 //! belongs to an object, whatever it is called, but for time zones. Nothing is put into memory but where things lie.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io::{self, Read};
 use std::ops::Range;
 
@@ -15,6 +15,12 @@ const KEPT: [&str; 5] = ["VERSION", "PRODID", "CALSCALE", "METHOD", "X-WR-TIMEZO
 /// Components that never lie in one another, so that each of them ends one that is not closed.
 const TOP: [&str; 5] = ["VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", "VTIMEZONE"];
 
+/// VCALENDARs and components of a file together; one that holds more is kept whole only, or their places would fill the memory.
+pub(super) const MAX_ENTRIES: usize = 1_000_000;
+/// Kept properties of a VCALENDAR, time zones in it, and time zones that a component names; more are in the whole file only.
+const MAX_KEPT: usize = 100;
+const MAX_ZONES: usize = 10_000;
+const MAX_ZONES_NAMED: usize = 100;
 const NOT_CLOSED: &str = "a component is not closed";
 
 /// All that lies in a file.
@@ -24,6 +30,8 @@ pub(super) struct Index {
     pub calendars: Vec<Calendar>,
     /// There is text that belongs to no VCALENDAR and no component.
     pub stray: bool,
+    /// There are more than [`MAX_ENTRIES`], and not all of them are here.
+    pub too_many: bool,
 }
 
 impl Index {
@@ -31,11 +39,14 @@ impl Index {
     pub fn of(file: impl Read) -> io::Result<Self> {
         let (mut scan, mut at) = (Scan::default(), 0);
         let mut lines = Lines::new(file)?;
-        while let Some(line) = lines.next()? {
+        while scan.entries <= MAX_ENTRIES
+            && let Some(line) = lines.next()?
+        {
             at = line.range.end;
             scan.line(&line);
         }
         scan.end_calendar(at);
+        scan.index.too_many = scan.entries > MAX_ENTRIES;
         Ok(scan.index)
     }
 
@@ -69,9 +80,15 @@ pub(super) struct Calendar {
 }
 
 impl Calendar {
-    fn zone_number(&mut self, name: &[u8]) -> u32 {
-        let next = u32::try_from(self.zone_names.len()).unwrap_or(u32::MAX);
-        *self.zone_names.entry(name.into()).or_insert(next)
+    /// The number of a time zone's name, unless there are too many.
+    fn zone_number(&mut self, name: &[u8]) -> Option<u32> {
+        let name = text_of(name).into_bytes();
+        if let Some(number) = self.zone_names.get(name.as_slice()) {
+            return Some(*number);
+        }
+        let next = u32::try_from(self.zone_names.len()).ok().filter(|_| self.zone_names.len() < MAX_ZONES)?;
+        self.zone_names.insert(name.into(), next);
+        Some(next)
     }
 
     fn object(&mut self, uid: Option<Vec<u8>>) -> Option<&mut Object> {
@@ -97,43 +114,51 @@ pub(super) struct Object {
     /// Its UID as it is written.
     pub uid: Option<Box<[u8]>>,
     /// Name of its first component.
-    pub component: String,
+    pub component: Box<str>,
     /// Its components.
     pub parts: Vec<Range<u64>>,
     /// Numbers of the time zones that it names.
-    pub zones: BTreeSet<u32>,
+    pub zones: Vec<u32>,
     /// What is odd about it.
-    pub notes: BTreeSet<&'static str>,
-    /// Components without RECURRENCE-ID.
-    masters: u32,
+    pub notes: Vec<&'static str>,
+    /// It has a component without RECURRENCE-ID.
+    has_master: bool,
 }
 
 impl Object {
     fn add(&mut self, part: Part, end: u64, closed: bool) {
         if self.parts.is_empty() {
-            self.component = String::from_utf8_lossy(&part.name).into_owned();
+            self.component = String::from_utf8_lossy(&part.name).into();
+            self.parts.reserve_exact(1);
         } else if !self.component.as_bytes().eq_ignore_ascii_case(&part.name) {
-            self.notes.insert("components of several kinds under one UID");
+            self.note("components of several kinds under one UID");
         }
-        if part.is_master {
-            self.masters = self.masters.saturating_add(1);
-        }
-        if self.masters > 1 {
-            self.notes.insert("several components without RECURRENCE-ID under one UID");
+        if part.is_master && std::mem::replace(&mut self.has_master, true) {
+            self.note("several components without RECURRENCE-ID under one UID");
         }
         if !closed {
-            self.notes.insert(NOT_CLOSED);
+            self.note(NOT_CLOSED);
         }
         if !part.has_uid {
-            self.notes.insert("no UID");
+            self.note("no UID");
         }
         self.parts.push(part.start..end);
-        self.zones.extend(part.zones);
+        for zone in part.zones {
+            if !self.zones.contains(&zone) && self.zones.len() < MAX_ZONES_NAMED {
+                self.zones.push(zone);
+            }
+        }
+    }
+
+    fn note(&mut self, note: &'static str) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
     }
 
     /// Has every component of it an end?
     pub fn is_closed(&self) -> bool {
-        !self.notes.contains(NOT_CLOSED)
+        !self.notes.contains(&NOT_CLOSED)
     }
 
     /// First byte, and bytes of all components.
@@ -157,7 +182,7 @@ struct Part {
     uid: Option<Vec<u8>>,
     has_uid: bool,
     is_master: bool,
-    zones: BTreeSet<u32>,
+    zones: Vec<u32>,
 }
 
 impl Part {
@@ -180,6 +205,8 @@ struct Scan {
     index: Index,
     calendar: Option<Calendar>,
     part: Option<Part>,
+    /// VCALENDARs and components so far, but for time zones.
+    entries: usize,
 }
 
 impl Scan {
@@ -192,7 +219,7 @@ impl Scan {
         } else if self.part.is_some() {
             self.property_of_part(&property);
         } else if let Some(calendar) = self.calendar.as_mut().filter(|c| c.is_wrapped()) {
-            if KEPT.iter().any(|name| property.is(name)) {
+            if calendar.wrapper.len() < MAX_KEPT && KEPT.iter().any(|name| property.is(name)) {
                 calendar.wrapper.push(line.range.clone());
             }
         } else if !line.is_blank() {
@@ -203,6 +230,7 @@ impl Scan {
     fn begin(&mut self, name: &[u8], line: &Line<'_>) {
         if name.eq_ignore_ascii_case(b"VCALENDAR") {
             self.end_calendar(line.range.start);
+            self.entries += 1;
             self.calendar = Some(Calendar { wrapper: vec![line.range.clone()], open: true, ..Calendar::default() });
             return;
         }
@@ -219,7 +247,7 @@ impl Scan {
                     uid: None,
                     has_uid: false,
                     is_master: true,
-                    zones: BTreeSet::new(),
+                    zones: Vec::new(),
                 });
             }
         }
@@ -250,26 +278,29 @@ impl Scan {
     fn property_of_part(&mut self, property: &Property<'_>) {
         let (Some(part), Some(calendar)) = (&mut self.part, &mut self.calendar) else { return };
         let own = part.depth == 0;
-        if own && part.is_zone() && property.is("TZID") {
-            part.zones.insert(calendar.zone_number(text_of(property.value).as_bytes()));
-        } else if own && property.is("UID") && !part.has_uid && !property.value.is_empty() {
+        if own && property.is("UID") && !part.has_uid && !property.value.is_empty() {
             part.has_uid = true;
             part.uid = Some(property.value.to_vec());
         } else if own && property.is("RECURRENCE-ID") {
             part.is_master = false;
         }
-        if !part.is_zone()
-            && let Some(zone) = property.param("TZID")
+        // A time zone says its own name, other components those that they need.
+        let zone = if part.is_zone() { (own && property.is("TZID")).then_some(property.value) } else { property.param("TZID") };
+        if let Some(number) = zone.and_then(|zone| calendar.zone_number(zone))
+            && !part.zones.contains(&number)
+            && part.zones.len() < MAX_ZONES_NAMED
         {
-            part.zones.insert(calendar.zone_number(text_of(zone).as_bytes()));
+            part.zones.push(number);
         }
     }
 
     fn end_part(&mut self, at: u64, closed: bool) {
         let (Some(mut part), Some(calendar)) = (self.part.take(), &mut self.calendar) else { return };
         if part.is_zone() {
-            calendar.zones.extend(part.zones.iter().map(|&zone| (zone, part.start..at)));
+            let room = MAX_ZONES.saturating_sub(calendar.zones.len());
+            calendar.zones.extend(part.zones.first().filter(|_| room > 0).map(|&zone| (zone, part.start..at)));
         } else {
+            self.entries += 1;
             let uid = part.uid.take();
             if let Some(object) = calendar.object(uid) {
                 object.add(part, at, closed);
@@ -295,6 +326,7 @@ impl Scan {
         for object in &mut calendar.objects {
             object.notes.extend(note);
         }
+        calendar.objects.shrink_to_fit();
         self.index.calendars.push(calendar);
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! A card in an AGENT property (2.1) is part of the card around it. A card that is not closed ends where the next one begins.
 
-use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::ops::Range;
 
 use super::lines::{Line, Lines, Property, text_of};
+
+/// Cards of a file; one that holds more is kept whole only, or their places would fill the memory.
+pub(super) const MAX_CARDS: usize = 1_000_000;
 
 /// All that lies in a file.
 #[derive(Debug, Default)]
@@ -15,6 +17,8 @@ pub(super) struct Index {
     pub cards: Vec<Card>,
     /// There is text outside of the cards.
     pub stray: bool,
+    /// There are more than [`MAX_CARDS`], and not all of them are here.
+    pub too_many: bool,
 }
 
 /// A card.
@@ -25,7 +29,7 @@ pub(super) struct Card {
     /// Its UID as text.
     pub uid: Option<String>,
     /// What is odd about it.
-    pub notes: BTreeSet<&'static str>,
+    pub notes: Vec<&'static str>,
 }
 
 impl Index {
@@ -33,14 +37,17 @@ impl Index {
     pub fn of(file: impl Read) -> io::Result<Self> {
         let mut scan = Scan::default();
         let (mut lines, mut at) = (Lines::new(file)?, 0);
-        while let Some(line) = lines.next()? {
+        while scan.index.cards.len() <= MAX_CARDS
+            && let Some(line) = lines.next()?
+        {
             at = line.range.end;
             scan.line(&line);
         }
         scan.end_card(at, false);
+        scan.index.too_many = scan.index.cards.len() > MAX_CARDS;
         let Scan { mut index, stray, .. } = scan;
         if stray && let Some(last) = index.cards.last_mut() {
-            last.notes.insert("text after it belongs to no card");
+            last.notes.push("text after it belongs to no card");
         }
         Ok(index)
     }
@@ -94,7 +101,7 @@ impl Scan {
         self.end_card(line.range.start, false);
         let mut card = Card { range: line.range.clone(), ..Card::default() };
         if std::mem::take(&mut self.stray) {
-            card.notes.insert("text before it belongs to no card");
+            card.notes.push("text before it belongs to no card");
         }
         self.card = Some(card);
     }
@@ -118,7 +125,7 @@ impl Scan {
         } else if (property.is("KIND") || property.is("X-ADDRESSBOOKSERVER-KIND"))
             && property.value.eq_ignore_ascii_case(b"group")
         {
-            card.notes.insert("a list of contacts (KIND:group)");
+            card.notes.push("a list of contacts (KIND:group)");
         }
     }
 
@@ -126,7 +133,7 @@ impl Scan {
         let Some(mut card) = self.card.take() else { return };
         card.range.end = at;
         if !closed {
-            card.notes.insert("the card is not closed");
+            card.notes.push("the card is not closed");
         }
         self.depth = 0;
         self.index.cards.push(card);

@@ -8,7 +8,10 @@ use std::fs::File;
 use std::io::{self, Read};
 
 /// Bytes of a content line that are held; two UIDs that do not differ within them are one.
-const HELD_BYTES: usize = 4096;
+const HELD_BYTES: usize = 2048;
+
+/// A file with more components or cards counts as one: it is only kept whole.
+const MOST: u64 = 1_000_000;
 
 /// What is counted in the content lines of a file.
 trait Tally {
@@ -20,14 +23,15 @@ pub(super) fn objects(file: &File) -> io::Result<u64> {
     let mut tally = Objects::default();
     tell(file, &mut tally)?;
     tally.leave();
-    Ok(if tally.calendars == 0 { 1 } else { tally.uids.len() as u64 + tally.without_uid })
+    let none_or_too_many = tally.calendars == 0 || tally.entries > MOST;
+    Ok(if none_or_too_many { 1 } else { tally.uids.len() as u64 + tally.without_uid })
 }
 
 /// Cards of a file; one for a file that holds none.
 pub(super) fn cards(file: &File) -> io::Result<u64> {
     let mut tally = Cards::default();
     tell(file, &mut tally)?;
-    Ok(tally.cards.max(1))
+    Ok(if tally.cards > MOST { 1 } else { tally.cards.max(1) })
 }
 
 /// Puts lines together.
@@ -152,6 +156,8 @@ struct Objects {
     uid: Option<Vec<u8>>,
     uids: HashSet<(u64, Vec<u8>)>,
     without_uid: u64,
+    /// BEGIN lines of calendars, and components at their tops.
+    entries: u64,
 }
 
 impl Objects {
@@ -160,10 +166,14 @@ impl Objects {
         self.within = 0;
         let uid = self.uid.take();
         match self.top.take() {
-            Some(name) if name != b"vtimezone" => match uid {
-                Some(uid) => _ = self.uids.insert((self.calendars, uid)),
-                None => self.without_uid += 1,
-            },
+            Some(name) if name != b"vtimezone" => {
+                self.entries += 1;
+                match uid {
+                    Some(uid) if self.entries <= MOST => _ = self.uids.insert((self.calendars, uid)),
+                    Some(_) => {}
+                    None => self.without_uid += 1,
+                }
+            }
             _ => {}
         }
     }
@@ -174,6 +184,7 @@ impl Objects {
         if name == b"vcalendar" {
             self.leave();
             self.calendars += 1;
+            self.entries += 1;
             (self.wrapped, self.unwrapped) = (true, false);
         } else if self.top.as_ref().is_some_and(|top| !alone || !ALONE.contains(&top.as_slice())) {
             self.within += 1;

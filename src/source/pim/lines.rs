@@ -9,7 +9,7 @@ use std::ops::Range;
 use memchr::{memchr, memchr2, memmem};
 
 /// Bytes of a content line that are looked at, without line ends and folds.
-pub(super) const MAX_TEXT: usize = 4096;
+pub(super) const MAX_TEXT: usize = 2048;
 /// Bytes at the start of a file in which its kind of line end is looked for.
 const FIRST_BYTES: u64 = 64 << 10;
 const BOM: &[u8] = b"\xef\xbb\xbf";

@@ -1,7 +1,7 @@
 //! Hands on the objects of one calendar or address book.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -28,6 +28,8 @@ const AROUND_MAX_BYTES: u64 = 16 << 20;
 const GROWTH_MAX: u64 = 64;
 /// Why an object is refused by these limits.
 const TOO_LARGE: &str = "too large to be put together";
+/// Why a whole file is refused.
+const TOO_MANY: &str = "holds more than a million objects";
 /// Growth that is always allowed.
 const GROWTH_FREE_BYTES: u64 = 64 << 20;
 
@@ -81,11 +83,14 @@ impl Reading<'_> {
             Ok(index) => index,
             Err(e) => return self.sink.exception(self.place.clone(), Outcome::Failed, "cannot be read", e.to_string()),
         };
+        if index.too_many {
+            return self.nothing(TOO_MANY);
+        }
         if index.calendars.is_empty() {
             return self.nothing("holds no calendar");
         }
         if let Some(only) = index.only() {
-            return self.whole(only.uid_text(), only.component.clone(), &only.notes);
+            return self.whole(only.uid_text(), only.component.clone().into(), &only.notes);
         }
         let mut room = GROWTH_FREE_BYTES.saturating_add(self.stamp.size.saturating_mul(GROWTH_MAX));
         for calendar in &index.calendars {
@@ -119,7 +124,7 @@ impl Reading<'_> {
             return fail(self.sink, "the file changed while it was read", String::new());
         }
         *room -= size;
-        let state = self.state(object.uid_text(), object.component.clone(), &object.notes);
+        let state = self.state(object.uid_text(), object.component.clone().into(), &object.notes);
         self.sink.item(FoundItem { place, content: Content::Bytes(bytes), coding: Coding::Plain, state })
     }
 
@@ -128,6 +133,9 @@ impl Reading<'_> {
             Ok(index) => index,
             Err(e) => return self.sink.exception(self.place.clone(), Outcome::Failed, "cannot be read", e.to_string()),
         };
+        if index.too_many {
+            return self.nothing(TOO_MANY);
+        }
         if index.cards.is_empty() {
             return self.nothing("holds no vCard");
         }
@@ -159,7 +167,7 @@ impl Reading<'_> {
     }
 
     /// A file that is one object.
-    fn whole(&mut self, uid: Option<String>, component: String, notes: &BTreeSet<&'static str>) -> Result<()> {
+    fn whole(&mut self, uid: Option<String>, component: String, notes: &[&'static str]) -> Result<()> {
         let at = Timestamp::from_second(self.stamp.mtime_s()).ok();
         let date = at.map(|at| InternalDate { at, rule: DateRule::FileTime });
         let state = ItemState { date, ..self.state(uid, component, notes) };
@@ -167,7 +175,7 @@ impl Reading<'_> {
         self.sink.item(FoundItem { place: self.place.clone(), content, coding: Coding::Plain, state })
     }
 
-    /// A file that holds nothing of what it is called after.
+    /// A file of which no object can be told.
     fn nothing(&mut self, reason: &str) -> Result<()> {
         if self.stamp.size == 0 {
             return self.sink.exception(self.place.clone(), Outcome::Skipped, "empty file", String::new());
@@ -181,7 +189,7 @@ impl Reading<'_> {
         self.sink.original(self.place.clone(), self.path.clone())
     }
 
-    fn state(&mut self, uid: Option<String>, component: String, notes: &BTreeSet<&'static str>) -> ItemState {
+    fn state(&mut self, uid: Option<String>, component: String, notes: &[&'static str]) -> ItemState {
         let mut notes: Vec<String> = notes.iter().map(|note| (*note).to_owned()).collect();
         if uid.as_ref().is_some_and(|uid| !self.uids.insert(xxh3_128(uid.as_bytes()))) {
             notes.push("an earlier object here has the same UID".to_owned());

@@ -179,6 +179,19 @@ fn properties_and_zones_are_not_repeated_without_end() {
     assert_eq!(kept.originals.len(), 1);
 }
 
+#[test]
+fn a_file_of_more_than_a_million_objects_is_kept_whole_only() {
+    let most = calendar::MAX_ENTRIES;
+    for (name, content) in [
+        ("a.ics", HEAD.to_owned() + &"BEGIN:VEVENT\nEND:VEVENT\n".repeat(most)),
+        ("a.vcf", "BEGIN:VCARD\nEND:VCARD\n".repeat(cards::MAX_CARDS + 1)),
+    ] {
+        let kept = read(name, &content);
+        assert_eq!((kept.items.len(), kept.reasons()), (0, vec!["holds more than a million objects".to_owned()]), "{name}");
+        assert_eq!(kept.originals.len(), 1);
+    }
+}
+
 const CARD: &str = "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:x\r\nitem1.UID:u\r\nEND:VCARD\r\n";
 
 #[test]
