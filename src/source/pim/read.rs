@@ -22,8 +22,10 @@ use crate::source::{Coding, Content, FileStamp, FoundItem, ItemSink, ItemState, 
 const BYTES_MAX: u64 = 8 << 20;
 /// An object of a calendar is put together in memory, so a larger one is refused; the file is kept whole all the same.
 const OBJECT_MAX_BYTES: u64 = 64 << 20;
-/// The same of a VCALENDAR's own properties and of its time zones together, which are repeated in every object.
+/// A VCALENDAR's own properties and all of its time zones, which are held while its objects are read.
 const AROUND_MAX_BYTES: u64 = 16 << 20;
+/// What of these is repeated in an object.
+const REPEATED_MAX_BYTES: u64 = 1 << 20;
 /// So many times a file's size its objects may be together: a few time zones repeated in small objects are fine, a bomb is not.
 const GROWTH_MAX: u64 = 64;
 /// Why an object is refused by these limits.
@@ -112,8 +114,9 @@ impl Reading<'_> {
             Ok(around) => around,
             Err(why) => return fail(self.sink, TOO_LARGE, why.clone()),
         };
-        let size = length.saturating_add(around.size(object));
-        if size > OBJECT_MAX_BYTES || size > *room {
+        let repeated = around.size(object);
+        let size = length.saturating_add(repeated);
+        if repeated > REPEATED_MAX_BYTES || size > OBJECT_MAX_BYTES || size > *room {
             return fail(self.sink, TOO_LARGE, format!("{size} bytes; the file is kept whole"));
         }
         let bytes = match around.put_together(object, &self.file) {
@@ -242,7 +245,8 @@ impl Around {
             pieces.push((part.start, stretch(file, part)?.into()));
         }
         pieces.sort_unstable_by_key(|p| p.0);
-        Ok(pieces.into_iter().flat_map(|p| p.1.into_owned()).collect())
+        let pieces: Vec<Cow<'_, [u8]>> = pieces.into_iter().map(|p| p.1).collect();
+        Ok(pieces.concat())
     }
 }
 
