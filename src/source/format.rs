@@ -22,6 +22,8 @@ pub enum Format {
     Takeout,
     /// A tree of .eml files (or other files of one message each)
     Eml,
+    /// Calendars (.ics) and address books (.vcf): files, or folders of them
+    Pim,
     /// Plain files
     Files,
 }
@@ -35,6 +37,7 @@ impl fmt::Display for Format {
             Format::Thunderbird => "thunderbird",
             Format::Takeout => "takeout",
             Format::Eml => "eml",
+            Format::Pim => "pim",
             Format::Files => "files",
         })
     }

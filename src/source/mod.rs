@@ -11,6 +11,7 @@ pub mod files;
 pub mod maildir;
 pub mod mbox;
 pub mod mutf7;
+pub mod pim;
 
 mod apart;
 mod discover;

@@ -12,6 +12,7 @@ use crate::model::{Outcome, Place};
 pub(super) struct Kept {
     pub(super) items: Vec<FoundItem>,
     pub(super) exceptions: Vec<(String, Outcome, String)>,
+    pub(super) originals: Vec<PathBuf>,
 }
 
 impl Kept {
@@ -35,7 +36,8 @@ impl ItemSink for Kept {
         Ok(())
     }
 
-    fn original(&mut self, _: Place, _: PathBuf) -> Result<()> {
+    fn original(&mut self, _: Place, path: PathBuf) -> Result<()> {
+        self.originals.push(path);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::is_hidden;
 use crate::error::{Error, Result};
-use crate::source::{Evidence, Format, eml, maildir, mbox};
+use crate::source::{Evidence, Format, eml, maildir, mbox, pim};
 
 /// Levels below a path that are looked at.
 const MAX_DEPTH: usize = 6;
@@ -136,7 +136,7 @@ impl Looker {
         }
         let found = match maildir::detect(path)? {
             Some(evidence) => vec![evidence],
-            None => [mbox::detect(path)?, eml::detect(path)?].into_iter().flatten().collect(),
+            None => [mbox::detect(path)?, eml::detect(path)?, pim::detect(path)?].into_iter().flatten().collect(),
         };
         self.stores.borrow_mut().insert(path.to_owned(), found.clone());
         Ok(found)
@@ -186,6 +186,10 @@ impl Looker {
             if self.holds_account_data(&path.join(name), name)? {
                 return Ok(Class::Account);
             }
+        }
+        // Calendars that say what they are lie in their owner's folder.
+        if children.iter().take(MAX_CHILDREN).any(|name| !is_hidden(name) && pim::is_collection(&path.join(name))) {
+            return Ok(Class::Account);
         }
         if depth >= MAX_DEPTH {
             return Ok(Class::Nothing);

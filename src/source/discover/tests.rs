@@ -186,7 +186,7 @@ fn a_store_that_cannot_be_entered_stops_no_other() {
     let dir = tree_of(&["users/anna/Maildir/cur/1:2,S", "users/anna/Maildir/new/", "users/anna/mbox/closed/x"]);
     write(dir.path(), "users/anna/mbox/INBOX.mbox", MBOX);
     let closed = dir.path().join("users/anna/mbox/closed");
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o0)).unwrap();
     let root_may_all = fs::read_dir(&closed).is_ok();
     let found = find(&dir.path().join("users"));
     let (_, places) = content(&found.accounts[0]);
