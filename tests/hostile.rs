@@ -354,7 +354,7 @@ fn grows_with_its_input(what: &str, n: usize, format: &[&str], make: &dyn Fn(&Pa
 #[test]
 fn the_time_for_a_monstrous_message_grows_with_its_size() {
     for (which, (what, _)) in monsters(100).iter().enumerate() {
-        grows_with_its_input(what, 1_000_000, &[], &|source, n| {
+        grows_with_its_input(what, 600_000, &[], &|source, n| {
             Maildir::new(source, "anna").put("", "1.a:2,", &monsters(n).swap_remove(which).1);
         });
     }
@@ -374,13 +374,13 @@ fn the_time_for_a_monstrous_mbox_grows_with_its_size() {
         ("folder data", format!("{from}X-IMAP: 1 2 {}\nSubject: FOLDER INTERNAL DATA\n\nx\n\n", "k ".repeat(100))),
     ];
     for (what, unit) in &mboxes {
-        grows_with_its_input(what, 1_000_000, &["--as", "mbox"], &|source, n| {
+        grows_with_its_input(what, 600_000, &["--as", "mbox"], &|source, n| {
             let head = format!("{from}Subject: x\n\n");
             fs::write(source, [head.as_bytes(), unit.repeat(n / unit.len()).as_bytes()].concat()).unwrap();
         });
     }
     for (which, (what, _)) in monsters(100).iter().enumerate() {
-        grows_with_its_input(what, 1_000_000, &["--as", "mbox"], &|source, n| {
+        grows_with_its_input(what, 600_000, &["--as", "mbox"], &|source, n| {
             fs::write(source, [from.as_bytes(), &monsters(n).swap_remove(which).1, b"\n\n"].concat()).unwrap();
         });
     }
@@ -437,7 +437,7 @@ fn the_time_for_a_folders_own_files_grows_with_their_size() {
         let rows: String = (0..20).map(|i| format!("1.m{i}:{numbers}\n")).collect();
         fs::write(source.join("courierimapkeywords/:list"), format!("{names}\n{rows}")).unwrap();
     });
-    grows_with_its_input("folders of one name", 2000, &[], &|source, n| {
+    grows_with_its_input("folders of one name", 800, &[], &|source, n| {
         let mut maildir = Maildir::new(source, "anna");
         maildir.put("", "1.m:2,S", b"Subject: a\n\nb\n");
         for i in 0..n {
@@ -446,7 +446,7 @@ fn the_time_for_a_folders_own_files_grows_with_their_size() {
             fs::create_dir_all(source.join(OsStr::from_bytes(&name)).join("cur")).unwrap();
         }
     });
-    grows_with_its_input("messages of one base name", 1000, &[], &|source, n| {
+    grows_with_its_input("messages of one base name", 500, &[], &|source, n| {
         let mut maildir = Maildir::new(source, "anna");
         for i in 0..n {
             maildir.put("", &format!("1.same:2,{i}"), format!("Subject: {i:09}\n\nb\n").as_bytes());
@@ -467,11 +467,10 @@ fn compressed_bombs_are_refused_and_named_and_the_rest_is_captured() {
     let gzip = gzip.finish().unwrap();
     let mut huge_window = b"\x28\xb5\x2f\xfd\x00\xff".to_vec();
     huge_window.extend_from_slice(&[0; 100]);
-    // 6 GiB each; one of them long enough to be streamed.
+    // 6 GiB each.
     let bombs = [
         ("2.zstd", zstd.repeat(96)),
         ("3.gzip", gzip.repeat(96)),
-        ("4.long", [zstd::bulk::compress(&Random(1).bytes(33 << 20), 1).unwrap(), zstd.repeat(96)].concat()),
         ("5.window", huge_window),
         ("6.cut", gzip[..gzip.len() / 2].to_vec()),
         ("7.magic", b"\x1f\x8b\x08".to_vec()),
