@@ -7,7 +7,6 @@ use clap::Parser as _;
 use floe::Kind;
 use floe::cli::{self, Cli};
 
-#[expect(clippy::print_stderr, reason = "errors and the verdict go to standard error")]
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -24,11 +23,9 @@ fn main() -> ExitCode {
     }) {
         Ok(code) => ExitCode::from(code),
         Err(e) => {
-            eprintln!("error: {e}");
-            if let Some(hint) = e.next_step() {
-                eprintln!("hint: {hint}");
-            }
-            eprintln!("FAIL");
+            let hint = e.next_step().map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
+            // Where standard error cannot be written either, the exit code must do.
+            let _ = write!(std::io::stderr(), "error: {e}\n{hint}FAIL\n");
             ExitCode::from(if e.kind() == Kind::Usage { 64 } else { 2 })
         }
     }

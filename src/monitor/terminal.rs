@@ -1,6 +1,6 @@
 //! The monitor for people: a bar with rate and time left on a terminal, plain lines for notes and exceptions elsewhere.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -30,11 +30,11 @@ impl Terminal {
         self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    #[expect(clippy::print_stderr, reason = "this is the one place that speaks while a command runs")]
+    /// Nobody listening (a closed or full standard error) is no reason to stop a run, so failures are passed over.
     fn say(&self, line: &str) {
         match &*self.bar() {
             Some(bar) if !bar.is_hidden() => bar.println(line),
-            _ => eprintln!("{line}"),
+            _ => drop(writeln!(std::io::stderr(), "{line}")),
         }
     }
 }

@@ -1,13 +1,16 @@
 //! Keeping collections apart that would get the same name, and INBOX recognised in any case.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 
 use crate::model::CollectionPath;
 
-/// Names given so far.
+/// Names given so far, and how often one was taken already: with thousands of folders of one name, no number is tried twice.
 #[derive(Default)]
-pub(super) struct Apart(HashSet<CollectionPath>);
+pub(super) struct Apart {
+    given: HashSet<CollectionPath>,
+    tries: HashMap<CollectionPath, u32>,
+}
 
 impl Apart {
     /// The path, or if it is taken already, with its last segment as on disk, and if need be with a number.
@@ -19,14 +22,23 @@ impl Apart {
             "INBOX".clone_into(only);
         }
         let on_disk = on_disk.unwrap_or_default().to_string_lossy();
-        let mut tries = 1u32;
-        while !self.0.insert(path.clone()) {
-            if let Some(last) = path.0.last_mut() {
-                *last = if tries == 1 { on_disk.clone().into_owned() } else { format!("{on_disk} ({tries})") };
-            }
-            tries = tries.saturating_add(1);
+        if self.given.insert(path.clone()) {
+            return path;
         }
-        path
+        let mut name = |text: String| {
+            if let Some(last) = path.0.last_mut() {
+                *last = text;
+            }
+            path.clone()
+        };
+        let tries = self.tries.entry(name(on_disk.clone().into_owned())).or_insert(0);
+        loop {
+            *tries = tries.saturating_add(1);
+            let path = name(if *tries == 1 { on_disk.clone().into_owned() } else { format!("{on_disk} ({tries})") });
+            if self.given.insert(path.clone()) {
+                return path;
+            }
+        }
     }
 }
 

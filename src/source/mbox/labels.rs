@@ -4,6 +4,8 @@ use crate::model::Flag;
 
 /// More labels than Gmail allows in an account; a hostile header must not grow the listing without end.
 const MAX_LABELS: usize = 10_000;
+/// Longest encoded word; RFC 2047 allows 75 characters, which not everybody keeps to.
+const MAX_WORD_BYTES: usize = 4096;
 
 /// Gmail's own labels in lower case, as an export words them in one language; several wordings are parted by `|`.
 struct Wording {
@@ -201,11 +203,13 @@ type Decoded<'a> = (&'static encoding_rs::Encoding, Vec<u8>, &'a [u8]);
 
 /// The encoded word that `text` begins with: charset, bytes, and what comes after it.
 fn encoded_word(text: &[u8]) -> Option<Decoded<'_>> {
-    let inner = text.strip_prefix(b"=?")?;
+    // Words that never end must not make every one of them a search through all the rest.
+    let inner = text.get(..MAX_WORD_BYTES).unwrap_or(text).strip_prefix(b"=?")?;
     let mut parts = inner.splitn(3, |&b| b == b'?');
     let (charset, method, tail) = (parts.next()?, parts.next()?, parts.next()?);
     let end = memchr::memmem::find(tail, b"?=")?;
-    let (coded, after) = (tail.get(..end)?, tail.get(end + 2..)?);
+    let coded = tail.get(..end)?;
+    let after = text.get(2 + charset.len() + 1 + method.len() + 1 + end + 2..)?;
     let charset = charset.split(|&b| b == b'*').next()?;
     let encoding = encoding_rs::Encoding::for_label(charset)?;
     let bytes = match method {

@@ -1,0 +1,148 @@
+//! Memory stays bounded whatever the size of a message or of a mailbox.
+//!
+//! These tests write and read gigabytes, so they run only when asked for, and need a release build to end in sane time:
+//! `cargo test --release --test memory -- --ignored --nocapture`
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(clippy::print_stdout, reason = "the figures are what one runs this for")]
+mod support;
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use floe::model::Hasher;
+use support::archives::{files, root, roots};
+use support::mail::{Maildir, Random, base64_lines, message};
+use support::program::{on, snapshot};
+
+/// No command may ever need more.
+const MAX_KIB: u64 = 300 << 10;
+
+/// Runs a command to its end; the most memory that it ever held, in KiB, and how long it took.
+#[track_caller]
+fn peak(what: &str, command: &mut Command) -> u64 {
+    let begun = Instant::now();
+    let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    let code = loop {
+        // The kernel keeps the peak itself; it is gone with the process, so it is asked for often.
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak = line.and_then(|l| l.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(peak);
+        if let Some(status) = child.try_wait().unwrap() {
+            break status.code();
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    println!("{what}: {} MiB, {:.1} s", peak >> 10, begun.elapsed().as_secs_f64());
+    assert_eq!(code, Some(0), "{what}");
+    assert!(peak > 0 && peak < MAX_KIB, "{what}: {} MiB", peak >> 10);
+    peak
+}
+
+/// All four commands over one source, which holds so many items.
+fn all_commands(what: &str, source: &Path, folder: &Path, items: u64) {
+    let archive = folder.join("a.floe");
+    let out = folder.join("out");
+    peak(&format!("{what}, snapshot"), &mut snapshot(&[("anna", source)], &archive));
+    assert_eq!(root(&roots(&archive)[0])["ledger"]["captured"], items);
+    peak(&format!("{what}, snapshot again"), &mut snapshot(&[("anna", source)], &archive));
+    peak(&format!("{what}, verify"), &mut on(&archive, "verify", &[]));
+    peak(&format!("{what}, verify --full"), &mut on(&archive, "verify", &["--full"]));
+    peak(&format!("{what}, list"), &mut on(&archive, "list", &[]));
+    peak(&format!("{what}, export"), &mut on(&archive, "export", &["--out", out.to_str().unwrap()]));
+    assert_eq!(files(&out).len() as u64, items);
+}
+
+/// Writes a message with an attachment of so many bytes, which repeats itself every 64 MiB; its digest.
+fn large_message(path: &Path, bytes: u64, before: &[u8]) -> String {
+    let mut file = BufWriter::new(File::create(path).unwrap());
+    let mut hasher = Hasher::new();
+    let stretch = format!("{}\n", base64_lines(&Random(7).bytes(57 << 20)));
+    file.write_all(before).unwrap();
+    let mut put = |text: &[u8]| {
+        hasher.update(text);
+        file.write_all(text).unwrap();
+    };
+    put(b"Subject: large\nContent-Type: application/octet-stream\nContent-Transfer-Encoding: base64\n\n");
+    for _ in 0..bytes / stretch.len() as u64 {
+        put(stretch.as_bytes());
+    }
+    file.flush().unwrap();
+    hasher.finish().to_string()
+}
+
+#[test]
+#[ignore = "writes and reads 2 GiB several times"]
+fn one_message_of_2_gib_in_a_maildir() {
+    let folder = tempfile::tempdir().unwrap();
+    let maildir = Maildir::new(&folder.path().join("anna"), "anna");
+    let digest = large_message(&maildir.path("", "1.large:2,S"), 2 << 30, b"");
+    all_commands("a message of 2 GiB", &maildir.root, folder.path(), 1);
+    assert!(support::archives::digests(&folder.path().join("out")).contains_key(&digest));
+}
+
+#[test]
+#[ignore = "writes and reads 2 GiB several times"]
+fn one_attachment_of_2_gib_in_an_mbox() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("INBOX.mbox");
+    let digest = large_message(&path, 2 << 30, b"From a@b Mon Jan  1 00:00:00 2024\n");
+    let mut file = File::options().append(true).open(&path).unwrap();
+    file.write_all(b"\nFrom a@b Mon Jan  1 00:00:00 2024\nSubject: small\n\nx\n").unwrap();
+    all_commands("an attachment of 2 GiB", &path, folder.path(), 2);
+    assert!(support::archives::digests(&folder.path().join("out")).contains_key(&digest));
+}
+
+fn tiny(n: u32) -> String {
+    format!(
+        "From: anna@acme.example\nTo: boris@acme.example\nSubject: message {n}\nMessage-ID: <{n}.{}@acme.example>\n\
+         Date: Mon, 1 Jan 2024 10:00:00 +0100\n\nThis is message {n}, and it says nothing else than that, {n} times over.\n",
+        n.wrapping_mul(2_654_435_761)
+    )
+}
+
+#[test]
+#[ignore = "writes a million messages, and takes them out as a million files"]
+fn a_million_tiny_messages_in_an_mbox() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("INBOX.mbox");
+    let mut file = BufWriter::new(File::create(&path).unwrap());
+    for n in 0..1_000_000 {
+        write!(file, "From a@b Mon Jan  1 00:00:00 2024\n{}\n", tiny(n)).unwrap();
+    }
+    file.flush().unwrap();
+    drop(file);
+    all_commands("a million messages", &path, folder.path(), 1_000_000);
+}
+
+#[test]
+#[ignore = "writes and takes out a hundred thousand files"]
+fn a_hundred_thousand_messages_in_a_maildir() {
+    let folder = tempfile::tempdir().unwrap();
+    let maildir = Maildir::new(&folder.path().join("anna"), "anna");
+    for n in 0..100_000 {
+        fs::write(maildir.path("", &format!("1700.M{n}P1.host:2,S")), tiny(n)).unwrap();
+    }
+    all_commands("a Maildir of 100,000", &maildir.root, folder.path(), 100_000);
+}
+
+#[test]
+#[ignore = "unpacks 6 GiB"]
+fn a_long_compressed_bomb_is_refused_while_it_is_streamed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut maildir = Maildir::new(&folder.path().join("anna"), "anna");
+    maildir.put("", "1.good:2,S", &message("good", &[7; 3000]));
+    // Too long to be held in memory as it lies there, so it is unpacked as a stream.
+    let zeros = zstd::bulk::compress(&vec![0u8; 64 << 20], 3).unwrap();
+    let bomb = [zstd::bulk::compress(&Random(1).bytes(33 << 20), 1).unwrap(), zeros.repeat(96)].concat();
+    fs::write(maildir.path("", "2.bomb,S=10:2,Z"), bomb).unwrap();
+    let archive = folder.path().join("a.floe");
+    let ran = support::program::run(&mut snapshot(&[("anna", &maildir.root)], &archive)).expect(1);
+    assert!(ran.text().contains("2.bomb") && ran.text().contains("4 GiB"), "{ran}");
+    support::archives::holds_exactly(&archive, &maildir.items);
+}

@@ -1,0 +1,148 @@
+//! Running floe and other programs: with a time limit, never waiting for a terminal, and with all output kept.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// No run of these tests may take longer; what does is taken to hang.
+const LIMIT: Duration = Duration::from_secs(100);
+
+/// A program that has ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub status: ExitStatus,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    pub elapsed: Duration,
+    what: String,
+}
+
+impl Ran {
+    /// Everything that it said.
+    pub fn text(&self) -> String {
+        format!("{}{}", String::from_utf8_lossy(&self.stdout), String::from_utf8_lossy(&self.stderr))
+    }
+
+    /// The exit code; death by a signal fails the test, and so does a panic.
+    #[track_caller]
+    pub fn code(&self) -> i32 {
+        assert_eq!(self.status.signal(), None, "{self}");
+        assert!(!self.text().contains("panicked at"), "{self}");
+        self.status.code().unwrap()
+    }
+
+    /// Demands an exit code.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Ran {
+        assert_eq!(self.code(), code, "{self}");
+        self
+    }
+
+    /// The bytes are fit for a console: no control characters but line ends, no direction overrides.
+    #[track_caller]
+    pub fn expect_harmless(self) -> Ran {
+        for c in self.text().chars() {
+            let overrides = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            assert!(c == '\n' || !c.is_control() && !overrides, "{c:?} in {self}");
+        }
+        self
+    }
+}
+
+impl std::fmt::Display for Ran {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text: String = self.text().chars().take(4000).collect();
+        write!(
+            f,
+            "{} gave {} after {:?}:\n{}",
+            self.what,
+            self.status,
+            self.elapsed,
+            text.escape_debug().to_string().replace("\\n", "\n")
+        )
+    }
+}
+
+/// The binary under test.
+pub fn floe() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_floe"))
+}
+
+/// `floe snapshot` of named accounts.
+pub fn snapshot(accounts: &[(&str, &Path)], archive: &Path) -> Command {
+    let mut command = floe();
+    command.arg("snapshot").arg("--archive").arg(archive);
+    for (name, path) in accounts {
+        let mut named = std::ffi::OsString::from(format!("{name}="));
+        named.push(path);
+        command.arg("--account").arg(named);
+    }
+    command
+}
+
+/// `floe COMMAND ARCHIVE`.
+pub fn on(archive: &Path, command: &str, more: &[&str]) -> Command {
+    let mut floe = floe();
+    floe.arg(command).arg(archive).args(more);
+    floe
+}
+
+/// Starts a program; its output goes nowhere.
+pub fn start(command: &mut Command) -> Child {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Runs a program to its end.
+#[track_caller]
+pub fn run(command: &mut Command) -> Ran {
+    let (mut stdout, mut stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    let begun = Instant::now();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(stdout.try_clone().unwrap())
+        .stderr(stderr.try_clone().unwrap())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let mut pause = Duration::from_micros(500);
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if begun.elapsed() > LIMIT {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("{command:?} takes longer than {LIMIT:?}: {:?}", String::from_utf8_lossy(&content(&mut stderr)));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    };
+    let elapsed = begun.elapsed();
+    let what = format!("{command:?}").chars().take(300).collect();
+    Ran { status, stdout: content(&mut stdout), stderr: content(&mut stderr), elapsed, what }
+}
+
+fn content(file: &mut File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// The command with limits that the shell's `ulimit` sets, such as `-f 100`.
+pub fn limited(limits: &str, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("ulimit {limits} && exec \"$@\"")).arg("sh").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        shell.env(name, value.unwrap_or(OsStr::new("")));
+    }
+    shell
+}
+
+/// Is the test run by root?
+pub fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout == b"0\n")
+}
