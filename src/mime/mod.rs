@@ -5,6 +5,7 @@
 
 mod dates;
 mod facts;
+mod state_lines;
 
 use std::ops::Range;
 
@@ -13,6 +14,7 @@ use memchr::{memchr, memmem};
 pub(crate) use dates::{DAYS, MONTHS};
 pub use dates::{internal_date, parse_date};
 pub use facts::{HeaderFacts, header_facts};
+pub use state_lines::state_lines;
 
 /// Multiparts and messages inside each other that are looked into.
 const MAX_DEPTH: usize = 50;

@@ -14,8 +14,10 @@ pub enum Coding {
     /// Nothing: the stored bytes are the item.
     #[default]
     Plain,
-    /// In the body, lines of `>`s and `From ` carry one `>` too many (mboxo, mboxrd, mboxcl).
+    /// In the body, lines of `>`s and `From ` carry one `>` too many (mboxrd, and mboxcl by some programs).
     FromQuoted,
+    /// In the body, lines that begin with `>From ` carry one `>` too many, those with more of them do not (mboxo).
+    FromQuotedOnce,
     /// gzip (RFC 1952).
     Gzip,
     /// Zstandard (RFC 8878).
@@ -39,7 +41,8 @@ impl Coding {
     pub fn undo<'a>(self, stored: &'a [u8], max_bytes: u64) -> io::Result<Cow<'a, [u8]>> {
         match self {
             Coding::Plain => Ok(Cow::Borrowed(stored)),
-            Coding::FromQuoted => Ok(unquote_from(stored)),
+            Coding::FromQuoted => Ok(unquote_from(stored, usize::MAX)),
+            Coding::FromQuotedOnce => Ok(unquote_from(stored, 1)),
             Coding::Gzip | Coding::Zstd => {
                 let mut out = Vec::new();
                 self.reader(stored)?.take(max_bytes.saturating_add(1)).read_to_end(&mut out)?;
@@ -58,7 +61,8 @@ impl Coding {
     pub fn reader<'a>(self, stored: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
         Ok(match self {
             Coding::Plain => Box::new(stored),
-            Coding::FromQuoted => Box::new(Unquoting::new(stored)),
+            Coding::FromQuoted => Box::new(Unquoting::new(stored, usize::MAX)),
+            Coding::FromQuotedOnce => Box::new(Unquoting::new(stored, 1)),
             Coding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(stored)),
             Coding::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::new(stored)?;
@@ -70,7 +74,7 @@ impl Coding {
 }
 
 /// Where the body begins: after the first empty line, or at the end.
-fn body_start(message: &[u8]) -> usize {
+pub(super) fn body_start(message: &[u8]) -> usize {
     let mut at = 0;
     while at < message.len() {
         let end = memchr::memchr(b'\n', &message[at..]).map_or(message.len(), |i| at + i + 1);
@@ -82,21 +86,21 @@ fn body_start(message: &[u8]) -> usize {
     message.len()
 }
 
-/// True if the bytes are `>` at least once, then `From `.
-fn is_quoted_from(line: &[u8]) -> bool {
+/// True if the bytes are `>` at least once and at most `max_quotes` times, then `From `.
+fn is_quoted_from(line: &[u8], max_quotes: usize) -> bool {
     let quotes = line.iter().take_while(|&&b| b == b'>').count();
-    quotes > 0 && line[quotes..].starts_with(b"From ")
+    quotes > 0 && quotes <= max_quotes && line[quotes..].starts_with(b"From ")
 }
 
-/// Takes one `>` off every quoted `From ` line of the body.
-fn unquote_from(message: &[u8]) -> Cow<'_, [u8]> {
+/// Takes one `>` off every `From ` line of the body that has no more than `max_quotes` of them.
+fn unquote_from(message: &[u8], max_quotes: usize) -> Cow<'_, [u8]> {
     let body = body_start(message);
     let finder = memmem::Finder::new(b">From ");
     let mut cuts = Vec::new();
     for hit in finder.find_iter(&message[body..]) {
         let hit = body + hit;
         let start = message[body..hit].iter().rposition(|&b| b != b'>').map_or(body, |i| body + i + 1);
-        if start == body || message[start - 1] == b'\n' {
+        if (start == body || message[start - 1] == b'\n') && hit - start < max_quotes {
             cuts.push(start);
         }
     }
@@ -116,6 +120,7 @@ fn unquote_from(message: &[u8]) -> Cow<'_, [u8]> {
 /// Streaming form of [`unquote_from`].
 struct Unquoting<R: Read> {
     inner: BufReader<R>,
+    max_quotes: usize,
     in_body: bool,
     at_line_start: bool,
     line: Vec<u8>,
@@ -126,9 +131,10 @@ impl<R: Read> Unquoting<R> {
     /// Bytes of a line that are looked at in one piece; longer lines pass in several.
     const PIECE_BYTES: u64 = 64 * 1024;
 
-    fn new(inner: R) -> Self {
+    fn new(inner: R, max_quotes: usize) -> Self {
         Unquoting {
             inner: BufReader::with_capacity(1 << 16, inner),
+            max_quotes,
             in_body: false,
             at_line_start: true,
             line: Vec::new(),
@@ -141,7 +147,7 @@ impl<R: Read> Unquoting<R> {
         self.given = 0;
         (&mut self.inner).take(Self::PIECE_BYTES).read_until(b'\n', &mut self.line)?;
         if self.at_line_start {
-            if self.in_body && is_quoted_from(&self.line) {
+            if self.in_body && is_quoted_from(&self.line, self.max_quotes) {
                 self.given = 1;
             } else if matches!(self.line.as_slice(), b"\n" | b"\r\n") {
                 self.in_body = true;
@@ -176,6 +182,8 @@ mod tests {
         let stored = b">From x: y\nA: b\n\n>From a\n>>From b\n >From c\nx>From d\n>From";
         let want = b">From x: y\nA: b\n\nFrom a\n>From b\n >From c\nx>From d\n>From";
         assert_eq!(&*Coding::FromQuoted.undo(stored, u64::MAX).unwrap(), want);
+        let once = b">From x: y\nA: b\n\nFrom a\n>>From b\n >From c\nx>From d\n>From";
+        assert_eq!(&*Coding::FromQuotedOnce.undo(stored, u64::MAX).unwrap(), once);
     }
 
     proptest! {
@@ -183,9 +191,11 @@ mod tests {
         fn stream_and_memory_agree(parts in proptest::collection::vec(prop_oneof![
             Just(b">From ".to_vec()), Just(b"\n".to_vec()), Just(b"\r\n".to_vec()), Just(b">".to_vec()), any::<Vec<u8>>()], 0..60)) {
             let stored = parts.concat();
-            let mut streamed = Vec::new();
-            Coding::FromQuoted.reader(stored.as_slice()).unwrap().read_to_end(&mut streamed).unwrap();
-            prop_assert_eq!(&*Coding::FromQuoted.undo(&stored, u64::MAX).unwrap(), streamed.as_slice());
+            for coding in [Coding::FromQuoted, Coding::FromQuotedOnce] {
+                let mut streamed = Vec::new();
+                coding.reader(stored.as_slice()).unwrap().read_to_end(&mut streamed).unwrap();
+                prop_assert_eq!(&*coding.undo(&stored, u64::MAX).unwrap(), streamed.as_slice());
+            }
         }
     }
 

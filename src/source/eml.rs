@@ -1,8 +1,11 @@
-//! Trees of files of one message each: `.eml`, and the numbered files (`1.`, `2.`) of the Enron release.
+//! Trees of files of one message each: `.eml`, the numbered files (`1.`, `2.`) of the Enron release, and files of any name
+//! that begin with the header of a message.
 //!
-//! A folder's path is the collection's. There are no flags; the internal date is the file's modification time. Opened with
-//! [`open_every`], every file counts as a message, whatever it is called.
+//! A folder's path is the collection's. There are no flags; the internal date is the file's modification time. A From_ line
+//! before the header stays part of the message. Other files are left to other readers; opened with [`open_every`], every
+//! file counts as a message.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirEntry, Metadata};
 use std::io::{self, Read as _};
@@ -14,6 +17,7 @@ use rayon::prelude::*;
 use walkdir::WalkDir;
 
 use super::apart::Apart;
+use super::mail_file::{self, MailFile};
 use super::{Coding, Content, Evidence, FileStamp, Format, FoundItem, Grown, ItemSink, ItemState, Reader, disk};
 use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionHead, CollectionKind, DateRule, InternalDate, Outcome};
@@ -22,19 +26,10 @@ use crate::model::{CollectionHead, CollectionKind, DateRule, InternalDate, Outco
 const MAX_DEPTH: usize = 64;
 /// Entries of a folder that are looked at for evidence.
 const EVIDENCE_ENTRIES: usize = 20_000;
+/// Files of a folder that are opened for evidence, where names say nothing.
+const SAMPLE_FILES: usize = 8;
 /// Files whose state is asked for at a time, on all cores.
 const STAT_BATCH: usize = 2048;
-
-/// Is it called like a file of one message?
-fn is_message_name(name: &OsStr) -> bool {
-    let eml = Path::new(name).extension().is_some_and(|e| e.eq_ignore_ascii_case("eml"));
-    eml || is_numbered(name)
-}
-
-/// `1.`, `23.`: digits and a dot.
-fn is_numbered(name: &OsStr) -> bool {
-    name.as_bytes().strip_suffix(b".").is_some_and(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit))
-}
 
 fn is_hidden(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".")
@@ -69,17 +64,18 @@ pub fn detect(path: &Path) -> Result<Option<Evidence>> {
 
 /// What messages lie in the folder, in words, and which folders in it are called inbox.
 fn messages_in(dir: &Path) -> io::Result<(Vec<String>, Vec<OsString>)> {
-    let (mut eml, mut numbered, mut inboxes) = (0u64, Vec::new(), Vec::new());
+    let (mut eml, mut numbered, mut other, mut inboxes) = (0u64, Vec::new(), Vec::new(), Vec::new());
     for entry in fs::read_dir(dir)?.take(EVIDENCE_ENTRIES) {
         let entry = entry?;
         let (name, kind) = (entry.file_name(), entry.file_type()?);
         if kind.is_dir() && name.eq_ignore_ascii_case("inbox") {
             inboxes.push(name);
         } else if kind.is_file() && !is_hidden(&name) {
-            if is_numbered(&name) {
-                numbered.push(name);
-            } else if is_message_name(&name) {
-                eml += 1;
+            match mail_file::by_name(&name) {
+                Some(MailFile::Message) if mail_file::is_numbered(&name) => numbered.push(name),
+                Some(MailFile::Message) => eml += 1,
+                Some(_) => {}
+                None => other.push(name),
             }
         }
     }
@@ -94,7 +90,21 @@ fn messages_in(dir: &Path) -> io::Result<(Vec<String>, Vec<OsString>)> {
     {
         because.push(format!("{} files named by number, as in the Enron release", numbered.len()));
     }
+    if because.is_empty() {
+        because.extend(messages_of_any_name(dir, other));
+    }
     Ok((because, inboxes))
+}
+
+/// Are files messages whose names do not say so? Most of those that are looked at must begin like one.
+fn messages_of_any_name(dir: &Path, mut names: Vec<OsString>) -> Option<String> {
+    names.sort_unstable();
+    let from_are_messages = mail_file::from_are_messages(dir);
+    let step = names.len().div_ceil(SAMPLE_FILES).max(1);
+    let sample: Vec<&OsString> = names.iter().step_by(step).collect();
+    let messages = sample.iter().filter(|name| mail_file::of(&dir.join(name), from_are_messages) == MailFile::Message).count();
+    let words = || format!("{messages} of {} files that were looked at begin with the header of a message", sample.len());
+    (messages > 0 && 2 * messages >= sample.len()).then(words)
 }
 
 /// Does the file begin with a header line: a name without spaces, then a colon?
@@ -110,7 +120,15 @@ fn begins_like_mail(path: &Path) -> bool {
 /// # Errors
 /// `Kind::Source` when the path cannot be read.
 pub fn open(root: &Path, format: Format) -> Result<Box<dyn Reader>> {
-    EmlTree::open(root, format, false).map(|tree| Box::new(tree) as Box<dyn Reader>)
+    open_beside(root, format, &|_| false)
+}
+
+/// Opens the store at `root` without the folders that another reader answers for.
+///
+/// # Errors
+/// `Kind::Source` when the path cannot be read.
+pub fn open_beside(root: &Path, format: Format, taken: &dyn Fn(&Path) -> bool) -> Result<Box<dyn Reader>> {
+    EmlTree::open(root, format, false, taken).map(|tree| Box::new(tree) as Box<dyn Reader>)
 }
 
 /// Opens the store at `root` and takes every file in it for a message.
@@ -118,12 +136,14 @@ pub fn open(root: &Path, format: Format) -> Result<Box<dyn Reader>> {
 /// # Errors
 /// `Kind::Source` when the path cannot be read.
 pub fn open_every(root: &Path) -> Result<Box<dyn Reader>> {
-    EmlTree::open(root, Format::Eml, true).map(|tree| Box::new(tree) as Box<dyn Reader>)
+    EmlTree::open(root, Format::Eml, true, &|_| false).map(|tree| Box::new(tree) as Box<dyn Reader>)
 }
 
 struct Folder {
     head: CollectionHead,
     dir: PathBuf,
+    /// Files that begin with a From_ line are messages here.
+    from_are_messages: bool,
 }
 
 struct EmlTree {
@@ -136,7 +156,7 @@ struct EmlTree {
 }
 
 impl EmlTree {
-    fn open(root: &Path, format: Format, every: bool) -> Result<Self> {
+    fn open(root: &Path, format: Format, every: bool, taken: &dyn Fn(&Path) -> bool) -> Result<Self> {
         let failed = |e| Error::io(Kind::Source, "cannot look at the path", root, e);
         let mut tree = EmlTree { root: root.to_owned(), format, every, only: None, folders: Vec::new() };
         if fs::metadata(root).map_err(failed)?.is_file() {
@@ -146,23 +166,55 @@ impl EmlTree {
             return Ok(tree);
         }
         fs::read_dir(root).map_err(failed)?;
-        let mut apart = Apart::default();
-        let dirs = WalkDir::new(root).max_depth(MAX_DEPTH).sort_by_file_name().into_iter();
-        for entry in dirs.filter_entry(|e| e.depth() == 0 || e.file_type().is_dir() && !is_hidden(e.file_name())) {
-            // What cannot be listed still becomes a collection, and says so when it is read.
-            let dir = match entry {
-                Ok(entry) => entry.into_path(),
-                Err(e) => match e.path() {
-                    Some(path) if !tree.folders.iter().any(|f| f.dir == path) => path.to_owned(),
-                    _ => continue,
+        let (mut dirs, mut empty) = (BTreeSet::new(), Vec::new());
+        let walk = WalkDir::new(root).max_depth(MAX_DEPTH).sort_by_file_name().into_iter();
+        let enter = |e: &walkdir::DirEntry| e.file_type().is_dir() && !is_hidden(e.file_name()) && !taken(e.path());
+        for entry in walk.filter_entry(|e| e.depth() == 0 || enter(e)) {
+            match entry.map(walkdir::DirEntry::into_path) {
+                Ok(dir) => match tree.content_of(&dir) {
+                    Holds::Messages => drop(dirs.insert(dir)),
+                    Holds::Nothing => empty.push(dir),
+                    Holds::Others => {}
                 },
-            };
-            if holds_items(&dir) {
-                tree.folders.push(folder_of(root, &dir, &mut apart));
+                // What cannot be listed still becomes a collection, and says so when it is read.
+                Err(e) => dirs.extend(e.path().map(Path::to_owned)),
             }
         }
+        // A folder that is empty is still a folder, if it lies among folders of mail.
+        let around: BTreeSet<PathBuf> = dirs
+            .iter()
+            .chain(dirs.iter().filter_map(|d| d.parent().map(Path::to_owned)).collect::<Vec<_>>().iter())
+            .cloned()
+            .collect();
+        dirs.extend(empty.into_iter().filter(|dir| every || dir.parent().is_some_and(|parent| around.contains(parent))));
+        let mut apart = Apart::default();
+        tree.folders = dirs.iter().map(|dir| folder_of(root, dir, &mut apart)).collect();
         tree.folders.sort_by(|a, b| a.head.path.cmp(&b.head.path));
         Ok(tree)
+    }
+
+    fn content_of(&self, dir: &Path) -> Holds {
+        let Ok(entries) = fs::read_dir(dir) else { return Holds::Messages };
+        let (mut any, mut unnamed) = (false, Vec::new());
+        for entry in entries.flatten().filter(|e| !is_hidden(&e.file_name())) {
+            any = true;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            match mail_file::by_name(&entry.file_name()) {
+                _ if self.every => return Holds::Messages,
+                Some(MailFile::Message) => return Holds::Messages,
+                Some(_) => {}
+                None => unnamed.push(entry.path()),
+            }
+        }
+        let from_are_messages = !unnamed.is_empty() && mail_file::from_are_messages(dir);
+        let messages = unnamed.iter().any(|path| mail_file::of(path, from_are_messages) == MailFile::Message);
+        match (any, messages) {
+            (false, _) => Holds::Nothing,
+            (true, true) => Holds::Messages,
+            (true, false) => Holds::Others,
+        }
     }
 
     fn folder(&self, head: &CollectionHead) -> Result<&Folder> {
@@ -176,20 +228,25 @@ impl EmlTree {
         if self.only.is_some() { self.root.parent().unwrap_or(&self.root) } else { &self.root }
     }
 
-    fn is_message(&self, name: &OsStr) -> bool {
-        self.every || self.only.is_some() || is_message_name(name)
+    /// Is it one of this store's: a message, or something in the place of one that must be reported?
+    fn is_ours(&self, folder: &Folder, path: &Path, kind: fs::FileType) -> bool {
+        !kind.is_dir()
+            && (self.every
+                || self.only.is_some()
+                || !kind.is_file()
+                || mail_file::of(path, folder.from_are_messages) == MailFile::Message)
     }
 
-    /// The names in a folder, sorted, without hidden ones and subfolders.
-    fn names(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+    /// The names in a folder, sorted, without hidden ones, subfolders and what is left to other readers.
+    fn names(&self, folder: &Folder) -> io::Result<Vec<OsString>> {
         if let Some(only) = &self.only {
             return Ok(vec![only.clone()]);
         }
         let mut names = Vec::new();
-        for entry in fs::read_dir(dir)? {
+        for entry in fs::read_dir(&folder.dir)? {
             let entry = entry?;
             let name = entry.file_name();
-            if !is_hidden(&name) && !entry.file_type()?.is_dir() {
+            if !is_hidden(&name) && self.is_ours(folder, &entry.path(), entry.file_type()?) {
                 names.push(name);
             }
         }
@@ -198,17 +255,12 @@ impl EmlTree {
     }
 }
 
-/// Has it anything but subfolders in it, or nothing at all (a folder that is empty is still a folder)?
-fn holds_items(dir: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(dir) else { return true };
-    let mut subfolders = false;
-    for entry in entries.flatten().filter(|e| !is_hidden(&e.file_name())) {
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => subfolders = true,
-            _ => return true,
-        }
-    }
-    !subfolders
+/// What a folder holds besides subfolders.
+enum Holds {
+    Messages,
+    Others,
+    /// Not even subfolders.
+    Nothing,
 }
 
 fn folder_of(root: &Path, dir: &Path, apart: &mut Apart) -> Folder {
@@ -220,7 +272,8 @@ fn folder_of(root: &Path, dir: &Path, apart: &mut Apart) -> Folder {
     let path = apart.path(segments, dir.file_name());
     let place = disk::place_of(root, dir).path;
     let source_path = if place.is_empty() { ".".to_owned() } else { place };
-    Folder { head: CollectionHead::new(path, CollectionKind::Mail, source_path), dir: dir.to_owned() }
+    let head = CollectionHead::new(path, CollectionKind::Mail, source_path);
+    Folder { head, dir: dir.to_owned(), from_are_messages: mail_file::from_are_messages(dir) }
 }
 
 impl Reader for EmlTree {
@@ -230,6 +283,19 @@ impl Reader for EmlTree {
 
     fn root(&self) -> &Path {
         &self.root
+    }
+
+    fn covers(&self, path: &Path) -> bool {
+        if let Some(only) = &self.only {
+            return path.file_name() == Some(only) && path.parent() == Some(self.base());
+        }
+        if self.folders.iter().any(|f| f.dir == path) {
+            return fs::read_dir(path).is_err();
+        }
+        let folder = self.folders.iter().find(|f| path.parent() == Some(f.dir.as_path()));
+        let kind = || fs::symlink_metadata(path).map(|m| m.file_type());
+        !is_hidden(path.file_name().unwrap_or_default())
+            && folder.is_some_and(|folder| kind().is_ok_and(|kind| self.is_ours(folder, path, kind)))
     }
 
     fn collections(&self) -> Result<Vec<CollectionHead>> {
@@ -260,14 +326,18 @@ impl Reader for EmlTree {
         if self.only.is_some() {
             return Ok(1);
         }
-        let Ok(entries) = fs::read_dir(&self.folder(head)?.dir) else { return Ok(1) };
-        let other = |e: DirEntry| !e.file_type().is_ok_and(|t| t.is_dir()) && !e.file_name().to_string_lossy().starts_with('.');
-        Ok(entries.map(|e| u64::from(e.map_or(true, other))).sum())
+        let folder = self.folder(head)?;
+        let Ok(entries) = fs::read_dir(&folder.dir) else { return Ok(1) };
+        let ours = |e: DirEntry| {
+            let hidden = e.file_name().to_string_lossy().starts_with('.');
+            !hidden && e.file_type().map_or(true, |kind| self.is_ours(folder, &e.path(), kind))
+        };
+        Ok(entries.map(|e| u64::from(e.map_or(true, ours))).sum())
     }
 
     fn read(&self, head: &CollectionHead, _: Option<Grown>, sink: &mut dyn ItemSink) -> Result<()> {
         let folder = self.folder(head)?;
-        let names = match self.names(&folder.dir) {
+        let names = match self.names(folder) {
             Ok(names) => names,
             Err(e) => {
                 let place = disk::place_of(self.base(), &folder.dir);
@@ -283,15 +353,12 @@ impl Reader for EmlTree {
                     (path, metadata)
                 })
                 .collect();
-            for (name, (path, metadata)) in batch.iter().zip(states) {
+            for (path, metadata) in states {
                 let place = disk::place_of(self.base(), &path);
                 match metadata {
                     Err(e) => sink.exception(place, Outcome::Failed, "the file's state cannot be read", e.to_string())?,
                     Ok(m) if m.is_symlink() => sink.exception(place, Outcome::Skipped, "link, not followed", String::new())?,
                     Ok(m) if !m.is_file() => sink.exception(place, Outcome::Skipped, "not a regular file", String::new())?,
-                    Ok(_) if !self.is_message(name) => {
-                        sink.exception(place, Outcome::Skipped, "not a message file", String::new())?;
-                    }
                     Ok(m) => {
                         let stamp = FileStamp::of(&m);
                         let at = Timestamp::from_second(stamp.mtime_s()).ok();
@@ -324,12 +391,15 @@ mod tests {
     }
 
     #[test]
-    fn other_files_are_reported_or_taken_as_told() {
+    fn other_files_are_left_or_taken_as_told() {
         let dir = tree_of(&["a.eml", "b.txt", "c", ".hidden.eml", "3."]);
         std::os::unix::fs::symlink("a.eml", dir.path().join("link.eml")).unwrap();
         let (_, kept) = read_all(open(dir.path(), Format::Eml).unwrap().as_ref());
         assert_eq!(kept.places(), ["3.", "a.eml"]);
-        assert_eq!(kept.reasons(), ["not a message file", "not a message file", "link, not followed"]);
+        assert_eq!(kept.reasons(), ["link, not followed"]);
+        let reader = open(dir.path(), Format::Eml).unwrap();
+        let covered = ["a.eml", "link.eml", "b.txt", "c", ".hidden.eml"].map(|name| reader.covers(&dir.path().join(name)));
+        assert_eq!(covered, [true, true, false, false, false]);
         let (_, kept) = read_all(open_every(dir.path()).unwrap().as_ref());
         assert_eq!(kept.places(), ["3.", "a.eml", "b.txt", "c"]);
     }

@@ -3,7 +3,6 @@
 //! A folder is one collection with everything below it; the files at the top of an account are another ([`open_loose`]).
 //! Empty folders are not kept.
 
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -35,11 +34,11 @@ pub fn open(root: &Path, format: Format) -> Result<Box<dyn Reader>> {
     let (Some(dir), Some(name)) = (root.parent(), root.file_name()) else {
         return Err(Error::source("the path names no file").with("path", root.display()));
     };
-    Ok(Box::new(Files { root: root.to_owned(), base: dir.to_owned(), format, loose: Some(vec![name.to_owned()]) }))
+    Ok(Box::new(Files { root: root.to_owned(), base: dir.to_owned(), format, loose: Some(vec![name.into()]) }))
 }
 
-/// Opens some files of a folder, without its subfolders.
-pub fn open_loose(dir: &Path, mut names: Vec<OsString>) -> Box<dyn Reader> {
+/// Opens some files below a folder, named by their paths from there.
+pub fn open_loose(dir: &Path, mut names: Vec<PathBuf>) -> Box<dyn Reader> {
     names.sort_unstable();
     Box::new(Files { root: dir.to_owned(), base: dir.to_owned(), format: Format::Files, loose: Some(names) })
 }
@@ -49,8 +48,8 @@ struct Files {
     /// What places are relative to.
     base: PathBuf,
     format: Format,
-    /// Only these files of `base`, sorted.
-    loose: Option<Vec<OsString>>,
+    /// Only these files below `base`, sorted.
+    loose: Option<Vec<PathBuf>>,
 }
 
 impl Files {

@@ -209,7 +209,12 @@ mod tests {
         let dir = tree_of(&names);
         let reader = maildir::open(dir.path(), Format::MaildirFs).unwrap();
         let account = AccountSource { account: "anna".into(), root: dir.path().to_owned(), readers: vec![reader] };
-        let leftovers = vec![Leftover { place: Place::file("x"), reason: "belongs to no account".into() }];
+        let leftovers = vec![Leftover {
+            place: Place::file("x"),
+            outcome: Outcome::Skipped,
+            reason: "belongs to no account".into(),
+            detail: String::new(),
+        }];
         let found = identify(&Discovery { accounts: vec![account], leftovers }, &Silent).unwrap();
         assert_eq!(found.evidence[0].because, ["cur, new and tmp at the top"]);
         let [inbox] = found.collections.as_slice() else { panic!("one folder") };

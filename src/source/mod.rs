@@ -17,6 +17,7 @@ mod apart;
 mod discover;
 mod format;
 mod identify;
+mod mail_file;
 #[cfg(test)]
 mod sinks;
 
@@ -133,6 +134,12 @@ pub trait Reader: Send + Sync {
 
     /// The store's place on disk.
     fn root(&self) -> &std::path::Path;
+
+    /// Does it answer for what lies at `path`: hand it on, report it, or know it as what a program keeps there for itself?
+    /// Of a folder: for everything in it. Files that no reader of an account answers for are kept as plain files.
+    fn covers(&self, path: &std::path::Path) -> bool {
+        path.starts_with(self.root())
+    }
 
     /// The collections in a fixed order (by path), described without reading items.
     fn collections(&self) -> Result<Vec<CollectionHead>>;

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::source::{Evidence, Format, eml, maildir, mbox, pim};
 
 /// Levels below a path that are looked at.
-const MAX_DEPTH: usize = 4;
+const MAX_DEPTH: usize = 6;
 /// Subfolders of a folder that are looked at; those of one kind are alike.
 const MAX_CHILDREN: usize = 100;
 
@@ -41,6 +41,8 @@ pub(super) enum Class {
     Nothing,
     /// One account: a store, or a folder of stores of several kinds.
     Account,
+    /// Files of one message each in folders below, or a single store somewhere below: one account, or a folder of one.
+    Tree,
     /// A profile of Thunderbird or SeaMonkey, with an account a server.
     Profile,
     /// Accounts, or folders of accounts.
@@ -193,6 +195,7 @@ impl Looker {
             return Ok(Class::Nothing);
         }
         let (mut stores, mut marked, mut groups) = (Vec::new(), 0, false);
+        let mut only_messages = true;
         let mut unclear = None;
         for name in children.iter().filter(|name| !is_hidden(name)).take(MAX_CHILDREN) {
             let child = path.join(name);
@@ -202,8 +205,10 @@ impl Looker {
                 Class::Account => {
                     let formats: Vec<Format> = self.stores(&child).unwrap_or_default().into_iter().map(|e| e.format).collect();
                     marked += usize::from(is_named || is_marked(&child, name, &formats));
+                    only_messages &= formats.contains(&Format::Eml);
                     stores.push(name.to_string_lossy().into_owned());
                 }
+                Class::Tree => stores.push(name.to_string_lossy().into_owned()),
                 Class::Accounts | Class::Profile => groups = true,
                 Class::Unclear(child) => unclear = unclear.or(Some(child)),
                 Class::Nothing => {}
@@ -216,6 +221,11 @@ impl Looker {
             Some(child) => Class::Unclear(child),
             None if stores.is_empty() => Class::Nothing,
             None if domain() => Class::Accounts,
+            // Servers keep accounts in folders of mail, not as bare messages. And with one store there is nothing to choose,
+            // unless it is a Maildir: that is called after its owner.
+            None if only_messages => Class::Tree,
+            None if stores.len() == 1 && self.below(path, 1)?.iter().any(|f| *f == Format::MaildirFs) => Class::Accounts,
+            None if stores.len() == 1 => Class::Tree,
             None => {
                 let some: Vec<String> = stores.iter().take(3).map(|name| crate::model::printable(name)).collect();
                 let more = if stores.len() > some.len() { ", ..." } else { "" };

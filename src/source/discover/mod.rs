@@ -42,20 +42,30 @@ pub struct AccountSource {
 pub struct Leftover {
     /// Where it lies, relative to the path that was given.
     pub place: Place,
+    /// Left out, or a store that could not be read.
+    pub outcome: Outcome,
     /// Why it was left, in a few fixed words.
     pub reason: String,
+    /// More about this one.
+    pub detail: String,
 }
 
 impl Leftover {
+    /// A store that could not be read; the others go on.
+    fn failed(given: &Path, path: &Path, reason: &str, error: &Error) -> Self {
+        let (place, reason) = (disk::place_of(given, path), reason.to_owned());
+        Leftover { place, outcome: Outcome::Failed, reason, detail: error.to_string() }
+    }
+
     /// As what was not captured, and belongs to nobody.
     pub fn exception(&self) -> Exception {
         Exception {
             account: String::new(),
             collection: String::new(),
             source: self.place.clone(),
-            outcome: Outcome::Skipped,
+            outcome: self.outcome,
             reason: self.reason.clone(),
-            detail: String::new(),
+            detail: self.detail.clone(),
         }
     }
 }
@@ -80,7 +90,7 @@ pub fn discover(paths: &[PathBuf], named: &[(String, PathBuf)], format: Option<F
     for (name, path) in named {
         let real = real(path)?;
         let account = match format {
-            Some(format) => account::forced(&search.look, name.clone(), path, format)?,
+            Some(format) => account::forced(&search.look, name.clone(), path, format, &mut search.leftovers)?,
             None => account::named(&search.look, name.clone(), path, &mut search.leftovers)?,
         };
         search.accounts.push(account);
@@ -92,7 +102,10 @@ pub fn discover(paths: &[PathBuf], named: &[(String, PathBuf)], format: Option<F
         }
         search.given.clone_from(path);
         match format {
-            Some(format) => search.accounts.push(account::forced(&search.look, name_of_store(path), path, format)?),
+            Some(format) => {
+                let account = account::forced(&search.look, name_of_store(path), path, format, &mut search.leftovers)?;
+                search.accounts.push(account);
+            }
             None => search.path(path)?,
         }
     }
@@ -147,6 +160,11 @@ impl Search {
                 self.accounts.push(account);
                 Ok(())
             }
+            Class::Tree => {
+                let account = account::tree(&self.look, name_of_store(path), path, &self.given, &mut self.leftovers)?;
+                self.accounts.push(account);
+                Ok(())
+            }
             Class::Profile => self.profile(path),
             Class::Accounts => self.accounts_in(path, 0),
             Class::Unclear(unclear) => Err(unclear.error()),
@@ -188,8 +206,8 @@ impl Search {
             // One folder that cannot be looked at must not keep the others back.
             let class = match self.look.class(&path) {
                 Ok(class) => class,
-                Err(_) => {
-                    self.leave(&path, "cannot be looked at");
+                Err(e) => {
+                    self.leftovers.push(Leftover::failed(&self.given, &path, "cannot be looked at", &e));
                     continue;
                 }
             };
@@ -197,17 +215,19 @@ impl Search {
                 Class::Account => match account::mixed(&self.look, address(&path), &path, &self.given, &mut self.leftovers) {
                     Ok(account) => self.accounts.push(account),
                     Err(e) if e.kind() == Kind::Usage => return Err(e),
-                    Err(_) => self.leave(&path, "cannot be looked at"),
+                    Err(e) => self.leftovers.push(Leftover::failed(&self.given, &path, "cannot be looked at", &e)),
                 },
                 Class::Profile => self.profile(&path)?,
                 Class::Accounts if depth < MAX_DEPTH => self.accounts_in(&path, depth + 1)?,
                 Class::Accounts => self.leave(&path, "accounts nested too deeply"),
-                // Beside accounts, and not beside folders of accounts, it is an account.
-                Class::Unclear(_) if accounts_here => {
-                    let account = account::one(&self.look, address(&path), &path)?;
-                    self.accounts.push(account);
+                Class::Unclear(unclear) if !accounts_here => return Err(unclear.error()),
+                // Beside accounts, and not beside folders of accounts, what is unclear is an account.
+                Class::Tree | Class::Unclear(_) => {
+                    match account::tree(&self.look, address(&path), &path, &self.given, &mut self.leftovers) {
+                        Ok(account) => self.accounts.push(account),
+                        Err(e) => self.leftovers.push(Leftover::failed(&self.given, &path, "cannot be looked at", &e)),
+                    }
                 }
-                Class::Unclear(unclear) => return Err(unclear.error()),
                 Class::Nothing => self.leave_all(&path),
             }
         }
@@ -220,7 +240,8 @@ impl Search {
         let all_accounts = || {
             entries.iter().filter(|(_, kind)| kind.is_dir()).all(|(child, _)| {
                 let path = dir.join(child);
-                self.look.is_named(&path) || matches!(self.look.class(&path), Ok(Class::Account | Class::Unclear(_)))
+                self.look.is_named(&path)
+                    || matches!(self.look.class(&path), Ok(Class::Account | Class::Tree | Class::Unclear(_)))
             })
         };
         (class::is_domain(&name) && all_accounts()).then(|| name.to_lowercase())
@@ -246,8 +267,7 @@ impl Search {
                 if !taken.insert(account.clone()) {
                     account = format!("{account} ({})", name.to_string_lossy());
                 }
-                let readers = vec![mbox::open(&root, Format::Thunderbird)?];
-                self.accounts.push(AccountSource { account, root, readers });
+                self.accounts.push(account::thunderbird(&self.look, account, &root, &self.given, &mut self.leftovers)?);
             }
         }
         Ok(())
@@ -264,7 +284,11 @@ impl Search {
             match entry {
                 Ok(entry) if entry.file_type().is_dir() => continue,
                 Ok(entry) if left < MAX_LEFTOVERS => self.leave(entry.path(), "belongs to no account"),
-                Err(e) => self.leave(e.path().unwrap_or(dir), "cannot be looked at"),
+                Err(e) => {
+                    let path = e.path().unwrap_or(dir).to_owned();
+                    let error = Error::io(Kind::Source, "cannot look at the path", &path, e.into());
+                    self.leftovers.push(Leftover::failed(&self.given, &path, "cannot be looked at", &error));
+                }
                 Ok(_) => {
                     self.leave(dir, "more files that belong to no account");
                     return;
@@ -279,7 +303,8 @@ impl Search {
 }
 
 fn leave(leftovers: &mut Vec<Leftover>, given: &Path, path: &Path, reason: &str) {
-    leftovers.push(Leftover { place: disk::place_of(given, path), reason: reason.to_owned() });
+    let (place, reason) = (disk::place_of(given, path), reason.to_owned());
+    leftovers.push(Leftover { place, outcome: Outcome::Skipped, reason, detail: String::new() });
 }
 
 /// Opens a store by its format.

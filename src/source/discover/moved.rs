@@ -74,6 +74,10 @@ impl Reader for Moved {
         self.inner.root()
     }
 
+    fn covers(&self, path: &Path) -> bool {
+        self.inner.covers(path)
+    }
+
     fn collections(&self) -> Result<Vec<CollectionHead>> {
         Ok(self.heads.iter().map(|(outside, _)| outside.clone()).collect())
     }

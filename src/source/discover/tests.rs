@@ -128,15 +128,87 @@ fn what_is_unclear_beside_accounts_is_an_account() {
     let found = find(dir.path());
     assert_eq!(accounts(&found), ["a", "b"]);
     assert_eq!(content(&found.accounts[1]), (vec!["mail x".into(), "mail y".into()], vec!["x/2.".into(), "y/3.".into()]));
-    assert!(refusal(&dir.path().join("b")).to_string().contains("folders x, y"));
+    assert_eq!(accounts(&find(&dir.path().join("b"))), ["b"]);
 }
 
 #[test]
-fn message_files_in_folders_are_refused_until_it_is_said_what_they_are() {
-    let dir = tree_of(&["2023/1.eml", "2024/2.eml", "2024/notes"]);
-    assert_eq!(refusal(dir.path()).kind(), Kind::Usage);
+fn folders_of_messages_are_one_account() {
+    const MESSAGE: &str = "From: a\nTo: b\nSubject: c\n\nd\n";
+    let dir = tree_of(&["2023/1.eml", "2024/2.eml", "2024/notes", "2024/.hidden", "docs/plan.txt", "deep/er/x/3.eml"]);
+    write(dir.path(), "2024/letter", MESSAGE);
+    write(dir.path(), "2024/Sent.mbox", MBOX);
+    write(dir.path(), "raw/aaaa", MESSAGE);
+    write(dir.path(), "raw/bbbb", &format!("From a@b Mon Jan  1 00:00:00 2024\n{MESSAGE}"));
+    let found = find(dir.path());
+    let (names, places) = content(&found.accounts[0]);
+    let name = dir.path().file_name().unwrap().to_str().unwrap();
+    assert_eq!(
+        names,
+        ["mail 2024/Sent", "mail raw/bbbb", "mail 2023", "mail 2024", "mail deep/er/x", "mail raw", "files docs", "files 2024"]
+    );
+    assert_eq!(accounts(&found), [name]);
+    let want = [
+        "2024/Sent.mbox",
+        "raw/bbbb",
+        "2023/1.eml",
+        "2024/2.eml",
+        "2024/letter",
+        "deep/er/x/3.eml",
+        "raw/aaaa",
+        "docs/plan.txt",
+        "2024/.hidden",
+        "2024/notes",
+    ];
+    assert_eq!(places, want);
     let forced = discover(&[dir.path().to_owned()], &[], Some(Format::Eml)).unwrap();
-    assert_eq!(content(&forced.accounts[0]).1, ["2023/1.eml", "2024/2.eml", "2024/notes"]);
+    assert_eq!(content(&forced.accounts[0]).1.len(), want.len());
+}
+
+#[test]
+fn a_single_store_below_is_no_riddle() {
+    let dir = tree_of(&["list/archive/readme"]);
+    write(dir.path(), "list/archive/1992.txt", &format!("{MBOX}\n{MBOX}"));
+    let found = find(&dir.path().join("list"));
+    assert_eq!(
+        (accounts(&found), content(&found.accounts[0]).0),
+        (vec!["list"], vec!["mail archive/1992.txt".into(), "files archive".into()])
+    );
+    // A Maildir is called after its owner.
+    let dir = tree_of(&["users/anna/cur/1:2,S", "users/anna/new/"]);
+    assert_eq!(accounts(&find(dir.path())), ["anna"]);
+}
+
+#[test]
+fn a_named_account_may_hold_files_alone() {
+    let dir = tree_of(&["a/b.txt", "c"]);
+    let named = discover(&[], &[("x@y".into(), dir.path().to_owned())], None).unwrap();
+    assert_eq!(content(&named.accounts[0]).1, ["a/b.txt", "c"]);
+    let file = discover(&[], &[("x@y".into(), dir.path().join("c"))], None).unwrap();
+    assert_eq!(content(&file.accounts[0]).1, ["c"]);
+    assert!(discover(&[], &[("x@y".into(), tree_of(&["a/"]).path().to_owned())], None).is_err());
+}
+
+#[test]
+fn strays_in_a_maildir_are_kept_as_files() {
+    let dir = tree_of(&[
+        "a/cur/1:2,S",
+        "a/new/",
+        "a/.Sent/cur/2:2,S",
+        "a/.Sent/maildirfolder",
+        "a/.Sent/dovecot-uidlist",
+        "a/.Sent/note to self.txt",
+        "a/.Sent/cur/dovecot.index.log",
+        "a/Old/cur/3:2,S",
+        "a/Old/new/",
+        "a/Old/stray",
+        "a/.trash-1/x",
+        "a/courierimapkeywords/:list",
+    ]);
+    let found = find(&dir.path().join("a"));
+    let (names, places) = content(&found.accounts[0]);
+    assert_eq!(names, ["mail INBOX", "mail Old", "mail Sent", "files .trash-1", "files a"]);
+    assert_eq!(places, ["cur/1:2,S", "Old/cur/3:2,S", ".Sent/cur/2:2,S", ".trash-1/x", ".Sent/note to self.txt", "Old/stray"]);
+    assert!(found.leftovers.is_empty());
 }
 
 #[test]
@@ -149,9 +221,9 @@ fn a_takeout_is_one_account_named_by_the_folder_around_it() {
         let found = find(&dir.path().join(path));
         assert_eq!(accounts(&found), ["anna"], "{path}");
         let formats: Vec<Format> = found.accounts[0].readers.iter().map(|r| r.format()).collect();
-        assert_eq!(formats, [Format::Files, Format::Takeout, Format::Files]);
+        assert_eq!(formats, [Format::Takeout, Format::Files, Format::Files]);
         let (names, places) = content(&found.accounts[0]);
-        assert_eq!(names, ["files Drive", "mail Alle Nachrichten", "mail Gesendet", "files Takeout"]);
+        assert_eq!(names, ["mail Alle Nachrichten", "mail Gesendet", "files Drive", "files Takeout"]);
         assert_eq!(places.len(), 4);
     }
 }

@@ -96,6 +96,15 @@ impl Reader for Maildir {
         &self.root
     }
 
+    fn covers(&self, path: &Path) -> bool {
+        let name = path.file_name().unwrap_or_default();
+        let beside = |dir: &Path| path.parent() == Some(dir);
+        let of_mail = || ["cur", "new", "tmp"].iter().any(|sub| name == *sub) && !path.join("cur").is_dir();
+        path != self.root
+            && (self.folders.iter().any(|f| if f.trouble.is_some() { f.dir == path } else { beside(&f.dir) && of_mail() })
+                || names::is_server_data(name) && (beside(&self.root) || self.folders.iter().any(|f| beside(&f.dir))))
+    }
+
     fn collections(&self) -> Result<Vec<CollectionHead>> {
         Ok(self.folders.iter().map(|f| f.head.clone()).collect())
     }

@@ -3,6 +3,8 @@
 //! A message is `BASE:2,FLAGS`; where `:` cannot stand in a file name, programs write `;` or `!` instead. The base name
 //! stays the same as long as the message lives and is what the UID list knows it by.
 
+use std::ffi::OsStr;
+
 use memchr::memmem;
 
 use crate::model::Flag;
@@ -65,6 +67,19 @@ pub(super) fn stated_size(base: &[u8]) -> Option<u64> {
     let digits = memmem::find(base, b",S=").and_then(|at| base.get(at + 3..))?;
     let digits = digits.split(|b| !b.is_ascii_digit()).next()?;
     std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Is it what mail servers keep in the top of a folder for themselves?
+pub(super) fn is_server_data(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    let exact = ["subscriptions", "maildirsize", "maildirfolder", "maildirfilter", "courierpop3dsizelist"];
+    exact.contains(&name.as_ref())
+        || name.starts_with("dovecot-")
+        || name.starts_with("dovecot.")
+        || name.starts_with("courierimap")
+        || name.starts_with(".dovecot.lda-dupes")
+        || name.starts_with(".temp.")
+        || name.starts_with(".nfs")
 }
 
 /// The text of one level of a folder's name on disk.

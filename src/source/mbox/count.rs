@@ -30,7 +30,7 @@ pub(super) fn count(file: &File, size: u64) -> io::Result<u64> {
 
 /// Counts; files up to `small_bytes` with mbox-reader, others with the scan.
 pub(super) fn count_with(file: &File, size: u64, small_bytes: u64) -> io::Result<u64> {
-    let bytes = Bytes { file, size };
+    let bytes = Bytes { file, size, old_mac: is_old_mac(file, size)? };
     let Some(first) = bytes.first_visible()? else { return Ok(0) };
     // Blank space may stand before the first line, but not in it.
     let at_line_start =
@@ -70,18 +70,43 @@ fn candidates_of_crate(bytes: &Bytes<'_>) -> io::Result<Vec<u64>> {
     Ok(first.into_iter().chain(mapped.iter().map(|entry| entry.offset() as u64)).collect())
 }
 
+/// Has the file CR and nowhere LF?
+fn is_old_mac(file: &File, size: u64) -> io::Result<bool> {
+    let plain = Bytes { file, size, old_mac: false };
+    let (mut at, mut any) = (0, false);
+    while at < size {
+        let block = plain.get(at, 64 << 10)?;
+        any |= block.contains(&b'\r');
+        if !any || block.contains(&b'\n') {
+            return Ok(false);
+        }
+        at += block.len() as u64;
+    }
+    Ok(any)
+}
+
 /// The file as far as it is counted.
 struct Bytes<'a> {
     file: &'a File,
     size: u64,
+    /// Lines end in CR alone; it is read as LF then.
+    old_mac: bool,
 }
 
 impl Bytes<'_> {
+    fn read(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, at)?;
+        for byte in buffer.iter_mut().filter(|_| self.old_mac) {
+            *byte = if *byte == b'\r' { b'\n' } else { *byte };
+        }
+        Ok(())
+    }
+
     /// Up to `length` bytes at `at`.
     fn get(&self, at: u64, length: u64) -> io::Result<Vec<u8>> {
         let length = length.min(self.size.saturating_sub(at));
         let mut buffer = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-        self.file.read_exact_at(&mut buffer, at)?;
+        self.read(&mut buffer, at)?;
         Ok(buffer)
     }
 
@@ -107,7 +132,7 @@ impl Bytes<'_> {
         loop {
             let length = usize::try_from(self.size - at).unwrap_or(usize::MAX).min(BLOCK_BYTES);
             let view = block.get_mut(..length).unwrap_or_default();
-            self.file.read_exact_at(view, at)?;
+            self.read(view, at)?;
             for hit in finder.find_iter(view) {
                 let before = hit.checked_sub(1).and_then(|i| view.get(i));
                 if before == Some(&b'\n') || (hit == 0 && at == 0) {

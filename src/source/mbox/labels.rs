@@ -5,46 +5,106 @@ use crate::model::Flag;
 /// More labels than Gmail allows in an account; a hostile header must not grow the listing without end.
 const MAX_LABELS: usize = 10_000;
 
-/// Labels that stand for state, in lower case, as far as their wording is known.
-const UNREAD: &[&str] = &[
-    "unread",
-    "ungelesen",
-    "non lus",
-    "no leídos",
-    "no leído",
-    "da leggere",
-    "ongelezen",
-    "não lidas",
-    "nepřečtené",
-    "nieprzeczytane",
-    "olästa",
+/// Gmail's own labels in lower case, as an export words them in one language; several wordings are parted by `|`.
+struct Wording {
+    unread: &'static str,
+    starred: &'static str,
+    draft: &'static str,
+    /// They mean no flag, but show that the language is known.
+    others: &'static str,
+    /// How the labels of categories begin.
+    category: &'static str,
+}
+
+/// English, German, French, Spanish, Italian, Dutch, Portuguese, Polish, Czech, Swedish, Japanese.
+const WORDINGS: [Wording; 11] = [
+    Wording {
+        unread: "unread",
+        starred: "starred",
+        draft: "draft|drafts",
+        others: "inbox|sent|sent mail|opened|archived|important|spam|trash|chat|chats|muted|snoozed|scheduled",
+        category: "category",
+    },
+    Wording {
+        unread: "ungelesen",
+        starred: "markiert",
+        draft: "entwurf|entwürfe",
+        others: "posteingang|gesendet|geöffnet|archiviert|wichtig|papierkorb|stummgeschaltet|zurückgestellt",
+        category: "kategorie",
+    },
+    Wording {
+        unread: "non lus|non lu",
+        starred: "suivis|suivi",
+        draft: "brouillons|brouillon",
+        others: "boîte de réception|messages reçus|messages envoyés|envoyé|envoyés|ouvert|ouverts|archivé|archivés|important|importants|corbeille",
+        category: "catégorie",
+    },
+    Wording {
+        unread: "no leídos|no leído",
+        starred: "destacados|destacado",
+        draft: "borradores|borrador",
+        others: "recibidos|bandeja de entrada|enviados|enviado|abierto|abiertos|archivado|archivados|importantes|papelera",
+        category: "categoría",
+    },
+    Wording {
+        unread: "da leggere|non letti|non letto",
+        starred: "speciali|speciale",
+        draft: "bozze|bozza",
+        others: "posta in arrivo|inviati|posta inviata|aperto|aperti|archiviato|archiviati|importanti|importante|cestino",
+        category: "categoria",
+    },
+    Wording {
+        unread: "ongelezen",
+        starred: "met ster",
+        draft: "concept|concepten",
+        others: "postvak in|verzonden|geopend|gearchiveerd|belangrijk|prullenbak",
+        category: "categorie",
+    },
+    Wording {
+        unread: "não lidas|não lidos|não lida|não lido",
+        starred: "com estrela",
+        draft: "rascunhos|rascunho",
+        others: "caixa de entrada|enviados|enviado|enviadas|aberto|aberta|arquivado|arquivada|importante|importantes|lixeira|lixo",
+        category: "categoria",
+    },
+    Wording {
+        unread: "nieprzeczytane|nieprzeczytany",
+        starred: "oznaczone gwiazdką",
+        draft: "wersje robocze|wersja robocza",
+        others: "odebrane|wysłane|otwarte|zarchiwizowane|ważne|kosz",
+        category: "kategoria",
+    },
+    Wording {
+        unread: "nepřečtené|nepřečteno",
+        starred: "s hvězdičkou",
+        draft: "koncepty|koncept",
+        others: "doručené|doručená pošta|odeslané|odesláno|otevřené|otevřeno|archivované|archivováno|důležité|koš",
+        category: "kategorie",
+    },
+    Wording {
+        unread: "olästa|oläst",
+        starred: "stjärnmärkt|stjärnmärkta",
+        draft: "utkast",
+        others: "inkorg|inkorgen|skickat|skickade|öppnat|öppnad|öppnade|arkiverat|arkiverad|arkiverade|viktigt|skräppost|papperskorg|papperskorgen",
+        category: "kategori",
+    },
+    Wording {
+        unread: "未読",
+        starred: "スター付き",
+        draft: "下書き",
+        others: "受信トレイ|送信済み|送信済みメール|開封済み|アーカイブ済み|アーカイブ|重要|迷惑メール|ゴミ箱",
+        category: "カテゴリ",
+    },
 ];
-const STARRED: &[&str] = &[
-    "starred",
-    "markiert",
-    "suivis",
-    "destacados",
-    "speciali",
-    "met ster",
-    "com estrela",
-    "s hvězdičkou",
-    "oznaczone gwiazdką",
-    "stjärnmärkt",
-];
-const DRAFT: &[&str] = &[
-    "draft",
-    "drafts",
-    "entwurf",
-    "entwürfe",
-    "brouillons",
-    "borradores",
-    "bozze",
-    "concepten",
-    "rascunhos",
-    "koncepty",
-    "wersje robocze",
-    "utkast",
-];
+
+/// What labels say of a message's state.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct LabelState {
+    /// Flags that they stand for.
+    pub flags: Vec<Flag>,
+    /// None of them is Gmail's own in a language that is known, so nothing says whether the message was read.
+    pub unknown: bool,
+}
 
 /// The labels in the order of the header.
 pub(super) fn parse(raw: &[u8]) -> Vec<String> {
@@ -76,13 +136,19 @@ fn push(labels: &mut Vec<String>, label: &mut String) {
     label.clear();
 }
 
-/// Flags that labels stand for. Gmail marks what is unread, so a mail without that label is seen.
-pub(super) fn flags(labels: &[String]) -> Vec<Flag> {
-    let any = |names: &[&str]| labels.iter().any(|l| names.contains(&l.to_lowercase().as_str()));
-    [(Flag::Draft, any(DRAFT)), (Flag::Flagged, any(STARRED)), (Flag::Seen, !any(UNREAD))]
-        .into_iter()
-        .filter_map(|(flag, set)| set.then_some(flag))
-        .collect()
+/// The state that labels stand for. Gmail marks what is unread, so a mail without that label is seen; but only where the
+/// labels' language is known can it be known to be missing.
+pub(super) fn state(labels: &[String]) -> LabelState {
+    let lower: Vec<String> = labels.iter().map(|label| label.to_lowercase()).collect();
+    let any = |words: fn(&Wording) -> &'static str| {
+        let is_word = |label: &String| WORDINGS.iter().any(|w| words(w).split('|').any(|word| word == label));
+        lower.iter().any(is_word)
+    };
+    let (unread, starred, draft) = (any(|w| w.unread), any(|w| w.starred), any(|w| w.draft));
+    let category = || lower.iter().any(|label| WORDINGS.iter().any(|w| label.starts_with(w.category)));
+    let known = unread || starred || draft || any(|w| w.others) || category();
+    let flags = [(Flag::Draft, draft), (Flag::Flagged, starred), (Flag::Seen, known && !unread)];
+    LabelState { flags: flags.into_iter().filter_map(|(flag, set)| set.then_some(flag)).collect(), unknown: !known }
 }
 
 /// Unfolds and decodes. The bytes of neighbouring words are joined before they become text, because Google cuts words
@@ -205,10 +271,20 @@ mod tests {
     }
 
     #[test]
-    fn unread_and_starred_are_state_in_german_too() {
-        let flags_of = |labels: &[&str]| flags(&labels.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>());
+    fn unread_starred_and_drafts_are_state_in_every_language_that_is_known() {
+        let state_of = |labels: &[&str]| state(&labels.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>());
+        let flags_of = |labels: &[&str]| state_of(labels).flags;
         assert_eq!(flags_of(&["Inbox", "Opened"]), [Flag::Seen]);
         assert_eq!(flags_of(&["Posteingang", "Ungelesen", "Markiert"]), [Flag::Flagged]);
         assert_eq!(flags_of(&["Unread", "Starred", "Drafts"]), [Flag::Draft, Flag::Flagged]);
+        assert_eq!(flags_of(&["Archivés", "Envoyé", "Ouvert"]), [Flag::Seen]);
+        for unread in
+            ["Non lus", "No leídos", "Da leggere", "Ongelezen", "Não lidas", "NIEPRZECZYTANE", "Nepřečtené", "Olästa", "未読"]
+        {
+            assert_eq!(state_of(&["x", unread]), LabelState::default(), "{unread}");
+        }
+        assert_eq!(flags_of(&["Kategorie Werbung"]), [Flag::Seen]);
+        // Nothing is made up where the words say nothing.
+        assert_eq!(state_of(&["Rechnungen", "Непрочитанные"]), LabelState { flags: Vec::new(), unknown: true });
     }
 }

@@ -5,14 +5,17 @@
 //! in labels. The source is read in one pass through a window, never mapped, so neither its size nor that of a message
 //! matters, and a file that shrinks meanwhile is an exception and not a signal.
 
-use std::io;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use walkdir::WalkDir;
 
+use self::dialect::Survey;
 use self::read::MboxFile;
+use self::scan::{Limits, Splitter};
 use self::tree::{Folder, Sniff};
+use super::mail_file::{self, MailFile};
 use super::{Evidence, FileStamp, Format, Grown, ItemSink, Reader, disk};
 use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionHead, Outcome};
@@ -21,6 +24,7 @@ mod count;
 mod dialect;
 mod from_line;
 mod labels;
+mod quoting;
 mod read;
 mod scan;
 mod state;
@@ -55,6 +59,7 @@ pub fn detect(path: &Path) -> Result<Option<Evidence>> {
         return Ok(Some(Evidence { format: Format::Thunderbird, because }));
     }
     let mut best: Option<Evidence> = None;
+    let mut messages_in = HashMap::new();
     for entry in WalkDir::new(path).min_depth(1).max_depth(if takeout { 3 } else { 1 }).sort_by_file_name() {
         let entry = entry.map_err(|e| Error::io(Kind::Source, "cannot list the folder", path, e.into()))?;
         let file = entry.path();
@@ -62,13 +67,18 @@ pub fn detect(path: &Path) -> Result<Option<Evidence>> {
             continue;
         }
         let is_mbox = file.extension().is_some_and(|e| e.eq_ignore_ascii_case("mbox"));
-        let skipped = ["eml", "emlx", "msg", "msf"].iter().any(|s| file.extension().is_some_and(|e| e.eq_ignore_ascii_case(s)));
-        if skipped || (takeout && !is_mbox) {
+        let by_name = mail_file::by_name(entry.file_name());
+        if takeout && !is_mbox || by_name.is_some_and(|known| known != MailFile::Mbox) {
             continue;
         }
         // A short look first: the folder may hold many large files of other kinds.
         let mut sniff = tree::sniff(file, tree::SNIFF_BYTES).unwrap_or_default();
         if sniff.mail {
+            let folder = file.parent().unwrap_or(path);
+            let mut messages = || *messages_in.entry(folder.to_owned()).or_insert_with(|| mail_file::from_are_messages(folder));
+            if by_name.is_none() && mail_file::of(file, messages()) != MailFile::Mbox {
+                continue;
+            }
             sniff = tree::sniff(file, EVIDENCE_BYTES)?;
         }
         let evidence = if sniff.mail {
@@ -89,6 +99,18 @@ pub fn detect(path: &Path) -> Result<Option<Evidence>> {
         }
     }
     Ok(best)
+}
+
+/// Does a file begin with a message and what parts it from others?
+pub(super) fn begins_with_mail(path: &Path) -> bool {
+    tree::sniff(path, tree::SNIFF_BYTES).is_ok_and(|sniff| sniff.mail)
+}
+
+/// How many messages the beginning of a file has, if it begins with one.
+pub(super) fn messages_at_start(path: &Path) -> usize {
+    let Some(sniff) = tree::sniff(path, EVIDENCE_BYTES).ok().filter(|sniff| sniff.mail) else { return 0 };
+    let mut splitter = Splitter::new(sniff.first.as_slice(), 0, sniff.first.len() as u64, Limits::READ, None);
+    std::iter::from_fn(|| splitter.next().ok().flatten()).count()
 }
 
 fn shown(path: &Path) -> String {
@@ -116,10 +138,18 @@ fn evidence_of(path: &Path, sniff: &Sniff) -> Result<Evidence> {
 /// # Errors
 /// `Kind::Source` when the path cannot be read.
 pub fn open(root: &Path, format: Format) -> Result<Box<dyn Reader>> {
-    let folders = tree::folders(root, format)?;
+    open_beside(root, format, &|_| false)
+}
+
+/// Opens the store at `root` without the folders that another reader answers for.
+///
+/// # Errors
+/// `Kind::Source` when the path cannot be read.
+pub fn open_beside(root: &Path, format: Format, taken: &dyn Fn(&Path) -> bool) -> Result<Box<dyn Reader>> {
+    let folders = tree::folders(root, format, taken)?;
     // Places are relative to the folder that holds the file, or they would be empty.
     let base = if root.is_file() { root.parent().unwrap_or(root) } else { root };
-    Ok(Box::new(MboxStore { root: root.to_owned(), base: base.to_owned(), format, folders, never_quotes: OnceLock::new() }))
+    Ok(Box::new(MboxStore { root: root.to_owned(), base: base.to_owned(), format, folders, survey: OnceLock::new() }))
 }
 
 /// A file of mail, or a tree of them.
@@ -128,8 +158,8 @@ struct MboxStore {
     base: PathBuf,
     format: Format,
     folders: Vec<Folder>,
-    /// Does any file prove that the program that wrote them leaves `From ` lines as they are? Found out at most once.
-    never_quotes: OnceLock<bool>,
+    /// What all files show of the program that wrote them. Found out at most once.
+    survey: OnceLock<Survey>,
 }
 
 impl MboxStore {
@@ -140,8 +170,8 @@ impl MboxStore {
             .ok_or_else(|| Error::new(Kind::Internal, "no such collection in this store").with("collection", &head.path))
     }
 
-    fn store_never_quotes(&self) -> bool {
-        *self.never_quotes.get_or_init(|| self.folders.iter().any(|f| read::never_quotes(&f.file)))
+    fn survey(&self) -> Survey {
+        *self.survey.get_or_init(|| self.folders.iter().map(|f| read::survey(&f.file)).fold(Survey::default(), Survey::plus))
     }
 }
 
@@ -152,6 +182,13 @@ impl Reader for MboxStore {
 
     fn root(&self) -> &Path {
         &self.root
+    }
+
+    fn covers(&self, path: &Path) -> bool {
+        let is_folder = |path: &Path| self.folders.iter().any(|f| f.file == path);
+        // Thunderbird's index of a folder says nothing that the folder does not.
+        let index = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("msf"));
+        is_folder(path) || index && is_folder(&path.with_extension(""))
     }
 
     fn collections(&self) -> Result<Vec<CollectionHead>> {
@@ -165,7 +202,8 @@ impl Reader for MboxStore {
 
     fn count(&self, head: &CollectionHead) -> Result<u64> {
         let folder = self.folder(head)?;
-        let (file, stamp) = tree::open(folder)?;
+        // What cannot be opened is one exception when it is read.
+        let Ok((file, stamp)) = tree::open(folder) else { return Ok(1) };
         count::count(&file, stamp.size).map_err(|e| Error::io(Kind::Source, "cannot count the messages", &folder.file, e))
     }
 
@@ -176,8 +214,7 @@ impl Reader for MboxStore {
             Ok(opened) => opened,
             Err(e) => return sink.exception(place, Outcome::Failed, "file could not be opened", e.to_string()),
         };
-        let store_never_quotes = || Ok::<_, io::Error>(self.store_never_quotes());
-        MboxFile { path: &folder.file, place, file, stamp, format: self.format, store_never_quotes: &store_never_quotes }
+        MboxFile { path: &folder.file, place, file, stamp, format: self.format, store_survey: &|| self.survey() }
             .read(grown, sink)
     }
 }

@@ -6,13 +6,14 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::dialect::{self, Survey};
 use super::from_line::FromLine;
 use super::scan::{Limits, Opening, Piece, Splitter};
-use super::window::read_full_at;
-use super::{dialect, labels, scan, state};
+use super::window::{Lines, read_full_at};
+use super::{labels, scan, state};
 use crate::error::{Error, Kind, Result};
 use crate::model::{DateRule, Flag, InternalDate, Outcome, Place};
-use crate::source::{Content, FileStamp, Format, FoundItem, Grown, ItemSink, ItemState};
+use crate::source::{Coding, Content, FileStamp, Format, FoundItem, Grown, ItemSink, ItemState};
 
 /// One mbox file about to be read.
 pub(super) struct MboxFile<'a> {
@@ -26,8 +27,8 @@ pub(super) struct MboxFile<'a> {
     pub stamp: FileStamp,
     /// Format of the store.
     pub format: Format,
-    /// Do the other files of the store prove that nobody quotes `From ` lines there?
-    pub store_never_quotes: &'a dyn Fn() -> io::Result<bool>,
+    /// What all files of the store show of the program that wrote them.
+    pub store_survey: &'a dyn Fn() -> Survey,
 }
 
 impl MboxFile<'_> {
@@ -45,8 +46,12 @@ impl MboxFile<'_> {
             Ok(None) => (0, Box::default()),
             Err(e) => return self.broken(self.place.clone(), &e, sink),
         };
-        let mut splitter = Splitter::new(&self.file, start, size, Limits::READ, Some(hash));
-        let mut never_quotes = None;
+        let lines = match Lines::of(&self.file, size) {
+            Ok(lines) => lines,
+            Err(e) => return self.broken(self.place.clone(), &e, sink),
+        };
+        let mut splitter = Splitter::new(&lines, start, size, Limits::READ, (!lines.cr_only()).then_some(hash));
+        let mut survey = None;
         let mut clean = true;
         loop {
             let piece = match splitter.next() {
@@ -59,8 +64,9 @@ impl MboxFile<'_> {
             };
             // A message whose length does not hold yet may hold once the file has grown: then it must be read again.
             clean = piece.length_holds || state::content_length(&piece.bytes).is_none_or(|(_, length)| length.is_none());
-            self.hand_over(piece, &mut never_quotes, sink)?;
+            self.hand_over(piece, &lines, &mut survey, sink)?;
         }
+        // A file of an old Mac does not grow any more, so nothing is remembered of it.
         let Some(hash) = splitter.finish() else { return Ok(()) };
         match self.is_unchanged(hash) {
             Ok(true) if clean => sink.read_up_to(size, hash),
@@ -120,21 +126,26 @@ impl MboxFile<'_> {
             return Ok(None);
         }
         let goes_on = grown.offset == size
-            || scan::continues_at(&self.file, grown.offset, size)?
-                // What comes now may show that quoting should not have been undone in what came before.
-                && (!dialect::never_quotes(&self.file, grown.offset, size)?
-                    || dialect::never_quotes(&self.file, 0, grown.offset)?);
+            || scan::continues_at(&self.file, grown.offset, size)? && self.decides_as_before(grown.offset)?;
         Ok(goes_on.then_some((grown.offset, hash)))
     }
 
-    fn hand_over(&self, piece: Piece, never_quotes: &mut Option<bool>, sink: &mut dyn ItemSink) -> Result<()> {
+    /// What has come since may show that quoting should have been undone otherwise in what came before.
+    fn decides_as_before(&self, offset: u64) -> io::Result<bool> {
+        let (old, new) = (Survey::of(&self.file, 0, offset)?, Survey::of(&self.file, offset, self.stamp.size)?);
+        Ok(old.decides_like(old.plus(new)))
+    }
+
+    /// What the file shows, or where that is too little, all files of the store: one program wrote them.
+    fn survey(&self, lines: &Lines<'_>) -> io::Result<Survey> {
+        Ok(Survey::of(lines, 0, self.stamp.size)?.or(self.store_survey))
+    }
+
+    fn hand_over(&self, piece: Piece, lines: &Lines<'_>, survey: &mut Option<Survey>, sink: &mut dyn ItemSink) -> Result<()> {
         let length = piece.content.end - piece.content.start;
         let mut place = Place { offset: Some(piece.content.start), length: Some(length), ..self.place.clone() };
         let from = match &piece.opening {
-            Opening::Nothing => {
-                let detail = format!("{length} bytes");
-                return sink.exception(place, Outcome::Failed, "bytes before the first From_ line", detail);
-            }
+            Opening::Nothing => FromLine::default(),
             Opening::From(from) | Opening::Mmdf(Some(from)) => from.clone(),
             Opening::Mmdf(None) => FromLine::default(),
         };
@@ -148,20 +159,26 @@ impl MboxFile<'_> {
         if mozilla & state::MOZILLA_EXPUNGED != 0 && by_thunderbird {
             return sink.exception(place, Outcome::Skipped, "expunged, not compacted", String::new());
         }
-        let coding = dialect::coding_of(&piece, || match *never_quotes {
+        let coding = dialect::coding_of(&piece, || match *survey {
             Some(known) => Ok(known),
-            None => {
-                let found = dialect::never_quotes(&self.file, 0, self.stamp.size)? || (self.store_never_quotes)()?;
-                *never_quotes = Some(found);
-                Ok::<_, io::Error>(found)
-            }
+            None => self.survey(lines).inspect(|found| *survey = Some(*found)),
         });
-        let (coding, note) = match coding {
+        let (mut coding, mut note) = match coding {
             Ok(known) => known,
             Err(e) => return self.broken(place, &e, sink),
         };
+        if lines.cr_only() && coding != Coding::Plain {
+            (coding, note) = (Coding::Plain, Some("quoted From lines in a file with CR line ends: kept as stored"));
+        }
+        let note = match piece.opening {
+            Opening::Nothing if piece.content.end == self.stamp.size => {
+                Some("no From_ line in the whole file: taken as one message")
+            }
+            Opening::Nothing => Some("stands before the first From_ line: perhaps no message"),
+            _ => note,
+        };
         let state = self.item_state(header, &from, note);
-        let content = if piece.whole {
+        let content = if piece.whole && !lines.cr_only() {
             Content::Bytes(piece.bytes)
         } else {
             Content::Range { path: self.path.to_owned(), offset: piece.content.start, length }
@@ -191,8 +208,12 @@ impl MboxFile<'_> {
             state.guid.clone_from(&from.gmail_id);
             if let Some(raw) = &header.gmail_labels {
                 state.labels = labels::parse(raw);
-                for flag in labels::flags(&state.labels) {
+                let by_labels = labels::state(&state.labels);
+                for flag in by_labels.flags {
                     add_flag(&mut state.flags, flag);
+                }
+                if by_labels.unknown {
+                    state.notes.push("labels in a language that is not known: whether it was read is not known".to_owned());
                 }
             }
         }
@@ -207,12 +228,13 @@ fn add_flag(flags: &mut Vec<Flag>, flag: Flag) {
     }
 }
 
-/// Does a file prove that its writer never quotes `From ` lines? A file that cannot be read proves nothing.
-pub(super) fn never_quotes(path: &Path) -> bool {
-    let proven = || -> Result<bool> {
+/// What a file shows of the program that wrote it. A file that cannot be read shows nothing.
+pub(super) fn survey(path: &Path) -> Survey {
+    let look = || -> Result<Survey> {
         let (file, stamp) = crate::source::disk::open_regular(path)?;
         let failed = |e| Error::io(Kind::Source, "cannot read the file", path, e);
-        dialect::never_quotes(&file, 0, stamp.size).map_err(failed)
+        let lines = Lines::of(&file, stamp.size).map_err(failed)?;
+        Survey::of(&lines, 0, stamp.size).map_err(failed)
     };
-    proven().unwrap_or(false)
+    look().unwrap_or_default()
 }

@@ -32,8 +32,6 @@ impl Limits {
     /// For reading items.
     pub const READ: Limits =
         Limits { window_bytes: 1 << 20, look_bytes: MAX_LINE_BYTES + 256, keep_bytes: 32 << 20, head_bytes: 256 << 10 };
-    /// For looking at the structure only.
-    pub const SURVEY: Limits = Limits { keep_bytes: 0, ..Limits::READ };
 }
 
 /// What stands before a stretch of the file.

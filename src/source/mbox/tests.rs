@@ -19,6 +19,8 @@ struct Kept {
     exceptions: Vec<(Place, Outcome, String)>,
     read_up_to: Option<Grown>,
     resumed: bool,
+    /// Items that are stretches of it can still be read.
+    file: Option<tempfile::NamedTempFile>,
 }
 
 impl ItemSink for Kept {
@@ -82,11 +84,12 @@ fn read_store(root: &Path, format: Format, grown: Option<Grown>) -> Vec<(Collect
 
 fn read_as(text: impl AsRef<[u8]>, format: Format) -> Kept {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    io::Write::write_all(&mut file, text.as_ref()).unwrap();
-    let (_, kept, count) = read_store(file.path(), format, None).pop().unwrap();
+    std::io::Write::write_all(&mut file, text.as_ref()).unwrap();
+    let (_, mut kept, count) = read_store(file.path(), format, None).pop().unwrap();
     assert_eq!(kept.total(), count, "the second count differs: {:?}", String::from_utf8_lossy(text.as_ref()));
     let size = text.as_ref().len() as u64;
     assert_eq!(count::count_with(file.as_file(), size, 0).unwrap(), count, "mbox-reader sees other lines than the scan");
+    kept.file = Some(file);
     kept
 }
 
@@ -119,21 +122,43 @@ fn an_empty_file_is_an_empty_collection() {
 }
 
 #[test]
-fn bytes_before_the_first_from_line_are_listed() {
-    let kept = read(format!("some junk\n\n{LINE}A: b\n\nx\n"));
-    assert_eq!(kept.texts(), ["A: b\n\nx\n"]);
-    let (place, outcome, reason) = &kept.exceptions[0];
-    assert_eq!((place.offset, place.length, *outcome), (Some(0), Some(10), Outcome::Failed));
-    assert_eq!(reason, "bytes before the first From_ line");
-    assert_eq!(read("no mail at all").exceptions.len(), 1);
+fn bytes_before_the_first_from_line_are_kept_with_a_note() {
+    let kept = read(format!("junk\nmore\n\n{LINE}A: b\n\none\n"));
+    assert_eq!(kept.texts(), ["junk\nmore\n", "A: b\n\none\n"]);
+    assert_eq!((kept.items[0].place.offset, kept.items[0].place.length), (Some(0), Some(10)));
+    assert_eq!(kept.items[0].state.notes, ["stands before the first From_ line: perhaps no message"]);
+    assert!(kept.items[1].state.notes.is_empty() && kept.exceptions.is_empty());
+}
+
+#[test]
+fn a_file_without_any_from_line_is_one_message() {
+    for text in ["Subject: x\n\nbody\n\n", "no mail at all", "\u{feff}Subject: x\n\n\n"] {
+        let kept = read(text);
+        assert_eq!(kept.texts(), [text]);
+        assert_eq!(kept.items[0].state.notes, ["no From_ line in the whole file: taken as one message"]);
+    }
+}
+
+#[test]
+fn an_mbox_of_an_old_mac_is_parted_at_its_cr_line_ends() {
+    let text = format!("{LINE}A: b\nX-UID: 7\n\none\n>From x\n\n{LINE}C: d\n\ntwo\n").replace('\n', "\r");
+    let kept = read(&text);
+    assert_eq!(kept.texts(), ["A: b\rX-UID: 7\r\rone\r>From x\r", "C: d\r\rtwo\r"]);
+    assert_eq!((kept.items[0].place.uid, kept.items[0].state.date.is_some()), (Some(7), true));
+    assert_eq!(kept.items[0].state.notes, ["quoted From lines in a file with CR line ends: kept as stored"]);
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("Inbox"), &text).unwrap();
+    assert_eq!(detect(dir.path()).unwrap().map(|e| e.format), Some(Format::Mbox));
+    // One LF far behind, and the CRs are text.
+    assert_eq!(read(format!("{text}{}\n", "x".repeat(70_000))).items.len(), 1);
 }
 
 #[test]
 fn unquoted_from_lines_stay_in_the_body_with_a_note() {
     let kept = read(format!("{LINE}A: b\n\nFrom here on\n\nFrom me to you.\n>From x\n\n{LINE}A: b\n\n>From y\n"));
-    assert_eq!(kept.texts(), ["A: b\n\nFrom here on\n\nFrom me to you.\n>From x\n", "A: b\n\nFrom y\n"]);
+    assert_eq!(kept.texts(), ["A: b\n\nFrom here on\n\nFrom me to you.\n>From x\n", "A: b\n\n>From y\n"]);
     assert_eq!(kept.items[0].state.notes, ["unquoted From line in the body"]);
-    assert!(kept.items[1].state.notes.is_empty());
+    assert_eq!(kept.items[1].state.notes, ["quoted From lines, and unquoted ones in the same file: kept as stored"]);
     let kept = read(format!("{LINE}A: b\n\nx\n{LINE}C: d\n"));
     assert_eq!(kept.items.len(), 1);
     assert!(kept.items[0].state.notes[0].contains("perhaps two messages"));

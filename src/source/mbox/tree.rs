@@ -1,6 +1,6 @@
 //! Trees of mbox files: which files are mail folders and what the folders are called.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,10 @@ use walkdir::WalkDir;
 
 use super::scan::{Limits, Opening, Splitter};
 use super::state;
-use super::window::read_full_at;
+use super::window::{cr_as_lf, read_full_at};
 use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionHead, CollectionKind, CollectionPath};
+use crate::source::mail_file::{self, MailFile};
 use crate::source::{Format, disk};
 
 /// Deeper than any mail program nests folders.
@@ -53,6 +54,9 @@ pub(super) fn sniff(path: &Path, max_bytes: usize) -> Result<Sniff> {
     let mut first = vec![0; length];
     read_full_at(&file, &mut first, 0, stamp.size).map_err(io_error)?;
     let mut sniff = Sniff { empty: stamp.size == 0, ..Sniff::default() };
+    if memchr::memchr(b'\n', &first).is_none() {
+        cr_as_lf(&mut first);
+    }
     let mut splitter = Splitter::new(first.as_slice(), 0, first.len() as u64, Limits::READ, None);
     if let Some(piece) = splitter.next().map_err(io_error)?
         && piece.opening != Opening::Nothing
@@ -69,24 +73,39 @@ pub(super) fn sniff(path: &Path, max_bytes: usize) -> Result<Sniff> {
 }
 
 /// The folders under `root`, sorted by path.
-pub(super) fn folders(root: &Path, format: Format) -> Result<Vec<Folder>> {
+pub(super) fn folders(root: &Path, format: Format, taken: &dyn Fn(&Path) -> bool) -> Result<Vec<Folder>> {
     let metadata = std::fs::metadata(root).map_err(|e| Error::io(Kind::Source, "cannot look at the path", root, e))?;
     let mut folders = Vec::new();
+    let mut messages_in = HashMap::new();
     if metadata.is_file() {
         let name = root.file_name().unwrap_or(OsStr::new("mail"));
         let path = CollectionPath(vec![file_title(name)]);
         folders.push(folder(root.parent().unwrap_or(root), root, inbox_at_top(path)));
     } else {
-        for entry in WalkDir::new(root).min_depth(1).max_depth(MAX_DEPTH).sort_by_file_name().into_iter().filter_entry(is_visible)
+        for entry in WalkDir::new(root)
+            .min_depth(1)
+            .max_depth(MAX_DEPTH)
+            .sort_by_file_name()
+            .into_iter()
+            .filter_entry(|e| is_visible(e) && !(e.file_type().is_dir() && taken(e.path())))
         {
-            // A subfolder that may not be entered is a folder of mail that would be missing without a word.
-            let entry = entry.map_err(|e| {
-                let path = e.path().unwrap_or(root).to_owned();
-                Error::io(Kind::Source, "cannot list the folder", &path, e.into())
-            })?;
-            if entry.file_type().is_file() && is_folder_file(entry.path(), format) {
-                folders.push(folder(root, entry.path(), inbox_at_top(name_of(root, entry.path(), format))));
-            }
+            let path = match entry {
+                Ok(entry) => {
+                    let parent = entry.path().parent().unwrap_or(root);
+                    let messages =
+                        || *messages_in.entry(parent.to_owned()).or_insert_with(|| mail_file::from_are_messages(parent));
+                    if !entry.file_type().is_file() || !is_folder_file(entry.path(), format, messages) {
+                        continue;
+                    }
+                    entry.into_path()
+                }
+                // A subfolder that may not be entered would be missing without a word; it fails when it is read.
+                Err(e) => match e.path() {
+                    Some(path) if path != root => path.to_owned(),
+                    _ => return Err(Error::io(Kind::Source, "cannot list the folder", root, e.into())),
+                },
+            };
+            folders.push(folder(root, &path, inbox_at_top(name_of(root, &path, format))));
         }
         tell_apart(&mut folders);
     }
@@ -118,25 +137,14 @@ pub(super) fn is_maildir(path: &Path) -> bool {
     ["cur", "new"].iter().all(|name| path.join(name).is_dir())
 }
 
-fn extension_is(path: &Path, wanted: &[&str]) -> bool {
-    path.extension().and_then(OsStr::to_str).is_some_and(|e| wanted.iter().any(|w| e.eq_ignore_ascii_case(w)))
-}
-
-/// Is it a file that holds a mail folder? Names ending in `.mbox` are taken at their word, others by what they hold.
-fn is_folder_file(path: &Path, format: Format) -> bool {
-    if extension_is(path, &["mbox"]) {
-        return true;
-    }
-    // One message each, or what mail programs keep beside a folder.
-    if format == Format::Takeout
-        || extension_is(path, &["eml", "emlx", "msg", "msf", "ovw", "toc", "lock", "index", "dat", "tmp"])
-    {
-        return false;
-    }
-    match sniff(path, SNIFF_BYTES) {
-        Ok(sniff) => sniff.mail || sniff.empty && format == Format::Thunderbird && has_twin(path),
-        // What cannot be read but has an index beside it is a folder all the same.
-        Err(_) => has_twin(path),
+/// Is it a file that holds a mail folder? `messages` says whether files with a From_ line are single messages there.
+fn is_folder_file(path: &Path, format: Format, messages: impl FnOnce() -> bool) -> bool {
+    match mail_file::by_name(path.file_name().unwrap_or_default()) {
+        Some(known) => known == MailFile::Mbox,
+        None if format == Format::Takeout => false,
+        // An empty folder, or one that cannot be read, is known by the index beside it.
+        None if has_twin(path) => sniff(path, SNIFF_BYTES).map_or(true, |s| s.mail || s.empty && format == Format::Thunderbird),
+        None => mail_file::of(path, messages()) == MailFile::Mbox,
     }
 }
 
@@ -230,7 +238,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        folders(dir.path(), format).unwrap().iter().map(|f| f.head.path.to_string()).collect()
+        folders(dir.path(), format, &|_| false).unwrap().iter().map(|f| f.head.path.to_string()).collect()
     }
 
     #[test]
@@ -275,7 +283,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("inbox");
         std::fs::write(&path, MAIL).unwrap();
-        let folders = folders(&path, Format::Mbox).unwrap();
+        let folders = folders(&path, Format::Mbox, &|_| false).unwrap();
         assert_eq!((folders[0].head.uid_validity, folders[0].head.uid_next), (Some(17), Some(4)));
         assert_eq!((folders[0].head.path.to_string(), folders[0].head.source_path.as_str()), ("INBOX".into(), "inbox"));
     }

@@ -18,6 +18,52 @@ impl ReadAt for File {
     }
 }
 
+/// A file whose lines end in LF for whoever reads it: in one that has CR only, as on an old Mac, each CR is seen as LF.
+/// No byte moves, so positions are those of the file.
+pub(super) struct Lines<'a> {
+    file: &'a File,
+    cr_only: bool,
+}
+
+impl<'a> Lines<'a> {
+    /// Bytes at the start that tell; only where they have CR and no LF is the rest looked through.
+    const FIRST_BYTES: usize = 64 << 10;
+
+    /// Over the first `size` bytes of a file.
+    pub fn of(file: &'a File, size: u64) -> io::Result<Self> {
+        let mut buffer = vec![0; usize::try_from(size).unwrap_or(usize::MAX).min(Self::FIRST_BYTES)];
+        let mut at = 0;
+        let mut cr_only = size > 0;
+        while cr_only && at < size {
+            let n = read_full_at(file, &mut buffer, at, size)?;
+            let seen = buffer.get(..n).unwrap_or_default();
+            cr_only = memchr::memchr(b'\n', seen).is_none() && (at > 0 || memchr::memchr(b'\r', seen).is_some());
+            at += n as u64;
+        }
+        Ok(Lines { file, cr_only })
+    }
+
+    /// Do lines end in CR alone?
+    pub fn cr_only(&self) -> bool {
+        self.cr_only
+    }
+}
+
+impl ReadAt for Lines<'_> {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let n = ReadAt::read_at(self.file, buf, offset)?;
+        if self.cr_only {
+            cr_as_lf(buf.get_mut(..n).unwrap_or_default());
+        }
+        Ok(n)
+    }
+}
+
+/// Makes each CR an LF.
+pub(super) fn cr_as_lf(bytes: &mut [u8]) {
+    bytes.iter_mut().filter(|b| **b == b'\r').for_each(|b| *b = b'\n');
+}
+
 impl<S: ReadAt + ?Sized> ReadAt for &S {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         (**self).read_at(buf, offset)

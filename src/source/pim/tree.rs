@@ -100,11 +100,23 @@ pub(super) struct Book {
     pub only: Option<OsString>,
 }
 
-/// The collections of a store, and the files of its folders that belong to none.
+impl Book {
+    /// Is a file one of the collection's, or one of those beside its objects?
+    pub fn covers(&self, path: &Path) -> bool {
+        let Some(name) = path.file_name().filter(|_| path.parent() == Some(self.dir.as_path())) else { return false };
+        let of_kind = || kind_of(name) == Some(self.head.kind) && !is_hidden(Path::new(name));
+        let named = match &self.only {
+            Some(only) => name == only,
+            None => SIDE_FILES.iter().any(|side| name == *side) || of_kind(),
+        };
+        named && fs::symlink_metadata(path).is_ok_and(|m| m.is_file())
+    }
+}
+
+/// The collections of a store.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     pub books: Vec<Book>,
-    pub rest: Vec<PathBuf>,
     taken: HashSet<(CollectionKind, CollectionPath)>,
 }
 
@@ -118,35 +130,21 @@ impl Tree {
         tree
     }
 
-    /// A folder and all below it, or without its subfolders; `every` file called so is taken, also among many others.
-    pub fn of_folder(root: &Path, subfolders: bool, every: bool) -> Result<Self> {
-        let failed = |e| Error::io(Kind::Source, "cannot list the folder", root, e);
-        fs::read_dir(root).map_err(failed)?;
+    /// A folder and all below it; `every` file called so is taken, also among many others.
+    pub fn of_folder(root: &Path, every: bool) -> Result<Self> {
+        fs::read_dir(root).map_err(|e| Error::io(Kind::Source, "cannot list the folder", root, e))?;
         let mut tree = Tree::default();
-        let depth = if subfolders { MAX_DEPTH } else { 1 };
-        let mut claimed: HashSet<PathBuf> = HashSet::new();
-        for entry in WalkDir::new(root).max_depth(depth).sort_by_file_name() {
-            match entry {
-                Ok(entry) if entry.file_type().is_dir() => {
-                    let hidden = entry.path().strip_prefix(root).is_ok_and(is_hidden);
-                    if subfolders && entry.depth() == MAX_DEPTH {
-                        tree.rest.push(entry.into_path());
-                    } else if !hidden && (subfolders || entry.depth() == 0) {
-                        tree.folder(root, entry.path(), every, &mut claimed);
-                    }
-                }
-                Ok(entry) if claimed.remove(entry.path()) => {}
-                Ok(entry) => tree.rest.push(entry.into_path()),
-                Err(e) => tree.rest.push(e.path().unwrap_or(root).to_owned()),
-            }
+        let visible = |e: &walkdir::DirEntry| e.depth() == 0 || e.file_type().is_dir() && !is_hidden(Path::new(e.file_name()));
+        // A folder that cannot be listed holds nothing that is known here, and is left to others.
+        for dir in WalkDir::new(root).max_depth(MAX_DEPTH).sort_by_file_name().into_iter().filter_entry(visible).flatten() {
+            tree.folder(root, dir.path(), every);
         }
         tree.books.sort_by(|a, b| (&a.head.path, a.head.kind).cmp(&(&b.head.path, b.head.kind)));
         Ok(tree)
     }
 
     /// Takes what belongs to it from a folder.
-    fn folder(&mut self, root: &Path, dir: &Path, every: bool, claimed: &mut HashSet<PathBuf>) {
-        // A folder that cannot be listed is among the rest.
+    fn folder(&mut self, root: &Path, dir: &Path, every: bool) {
         let listing = Listing::of(dir).unwrap_or_default();
         let empty = radicale_kind(dir);
         if !(listing.is_store() || every && listing.calendars.len() + listing.cards.len() > 0 || empty.is_some()) {
@@ -169,9 +167,7 @@ impl Tree {
                 let mut head = self.head(path, kind, None, if place.is_empty() { "." } else { &place });
                 About::of_folder(dir).tell(&mut head);
                 self.books.push(Book { head, dir: dir.to_owned(), only: None });
-                claimed.extend(listing.sides.iter().map(|name| dir.join(name)));
             }
-            claimed.extend(names.iter().map(|name| dir.join(name)));
         }
     }
 
