@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::super::sinks::{Kept, read_all, tree_of};
 use super::*;
-use crate::model::DateRule;
+use crate::model::{DateRule, Outcome, Place};
 use crate::source::{Content, FoundItem};
 
 const HEAD: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//x//y//EN\r\n";
@@ -365,6 +365,45 @@ fn a_file_that_vanishes_is_an_exception() {
     let reader = open(&dir.path().join("a.ics"), Format::Pim).unwrap();
     fs::remove_file(dir.path().join("a.ics")).unwrap();
     assert_eq!(read_all(reader.as_ref()).1.reasons(), ["cannot be read"]);
+}
+
+/// Appends to the file as soon as it is given something of it.
+struct Disturbing(Kept, std::path::PathBuf);
+
+impl ItemSink for Disturbing {
+    fn item(&mut self, item: FoundItem) -> Result<()> {
+        let text = fs::read_to_string(&self.1).unwrap();
+        fs::write(&self.1, text + "X").unwrap();
+        self.0.item(item)
+    }
+
+    fn exception(&mut self, place: Place, outcome: Outcome, reason: &str, detail: String) -> Result<()> {
+        self.0.exception(place, outcome, reason, detail)
+    }
+
+    fn original(&mut self, place: Place, path: std::path::PathBuf) -> Result<()> {
+        self.0.original(place, path)
+    }
+
+    fn read_up_to(&mut self, _: u64, _: u128) {}
+
+    fn resumed(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn nothing_is_cut_from_a_file_that_has_changed_since_it_was_looked_through() {
+    let dir = tree_of(&[]);
+    let events = event("a", "") + &event("b", "") + &event("c", "");
+    for (name, content) in [("a.ics", format!("{HEAD}{events}{END}")), ("a.vcf", CARD.repeat(3))] {
+        write(dir.path(), name, content);
+        let path = dir.path().join(name);
+        let reader = open(&path, Format::Pim).unwrap();
+        let mut sink = Disturbing(Kept::default(), path);
+        reader.read(&reader.collections().unwrap()[0], None, &mut sink).unwrap();
+        assert_eq!((sink.0.items.len(), sink.0.reasons()), (1, vec!["the file changed while it was read".to_owned(); 2]));
+    }
 }
 
 #[test]
