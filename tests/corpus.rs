@@ -66,7 +66,8 @@ struct Taken {
     items: usize,
 }
 
-fn take(root: &Path, what: &str) -> Taken {
+/// `each` sees the placement and the bytes of every item.
+fn take(root: &Path, what: &str, mut each: impl FnMut(&Value, &[u8])) -> Taken {
     let folder = tempfile::tempdir().unwrap();
     let (archive, out) = (folder.path().join("a.floe"), folder.path().join("out"));
     let mut named = std::ffi::OsString::from("corpus=");
@@ -82,6 +83,7 @@ fn take(root: &Path, what: &str) -> Taken {
         let bytes = fs::read(out.join(line["file"].as_str().unwrap())).unwrap();
         assert_eq!(Digest::of(&bytes).to_string(), line["sha256"].as_str().unwrap(), "{what}: {line}");
         taken.items += 1;
+        each(&line, &bytes);
         taken.by_file.entry(path_of(&line["source"])).or_default().push(line);
     }
     for line in lines(&out.join("corpus/exceptions.jsonl")).into_iter().chain(lines(&out.join("exceptions.jsonl"))) {
@@ -176,7 +178,7 @@ fn every_file_of_the_corpus_comes_out_as_it_went_in() {
             let found = messages_found_without_a_question(&root);
             assert!(found >= *want, "{archive}: {found} messages instead of {want}");
         }
-        let taken = take(&root, &archive);
+        let taken = take(&root, &archive, |_, _| ());
         let mut bad = 0;
         for (path, sha256) in &files {
             let below = path.strip_prefix(&format!("{name}/")).unwrap();
@@ -188,4 +190,71 @@ fn every_file_of_the_corpus_comes_out_as_it_went_in() {
         println!("{archive}: {} files, {} items, {bad} faults, {:?}", files.len(), taken.items, started.elapsed());
     }
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+/// A message with LF line ends and, from an mbox, without the lines that Dovecot adds to it.
+fn as_appended(message: &[u8], mbox: bool) -> Vec<u8> {
+    const ADDED: [&str; 7] = ["Status:", "X-Status:", "X-Keywords:", "X-UID:", "X-IMAPbase:", "X-IMAP:", "Content-Length:"];
+    let mut out = Vec::new();
+    let (mut header, mut added) = (true, false);
+    for line in message.split_inclusive(|b| *b == b'\n') {
+        let text = line.strip_suffix(b"\r\n").map_or(line.to_vec(), |text| [text, b"\n"].concat());
+        header &= text != b"\n";
+        let folded = matches!(text.first(), Some(b' ' | b'\t'));
+        added = mbox && header && (folded && added || !folded && ADDED.iter().any(|name| text.starts_with(name.as_bytes())));
+        if !added {
+            out.extend(text);
+        }
+    }
+    out
+}
+
+/// Folder, UID, flags, keywords, date, digest.
+type Appended = (String, u64, BTreeSet<String>, BTreeSet<String>, i64, String);
+
+fn words(value: &Value) -> BTreeSet<String> {
+    value.as_array().into_iter().flatten().map(|v| v.as_str().unwrap().to_owned()).filter(|v| v != "\\Recent").collect()
+}
+
+#[test]
+fn stores_that_dovecot_made_are_read_as_it_was_told_to_make_them() {
+    let Some(corpus) = corpus() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let archive = corpus.join("d-mail-stores/dovecot-made.tar.zst");
+    assert!(Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(folder.path()).status().unwrap().success());
+    for layout in ["maildirpp", "maildir-fs-utf8", "maildir-gz", "maildir-crlf", "mbox"] {
+        let root = folder.path().join("dovecot-made").join(layout);
+        let appended = |line: &Value| -> Appended {
+            let text = |name: &str| line[name].as_str().unwrap().to_owned();
+            let (uid, date) = (line["uid"].as_u64().unwrap(), line["internaldate_unix"].as_i64().unwrap());
+            (text("folder"), uid, words(&line["flags"]), words(&line["keywords"]), date, text("sha256_lf"))
+        };
+        let want: BTreeSet<Appended> = lines(&root.join("GROUND-TRUTH.jsonl")).iter().map(appended).collect();
+        let mut got: BTreeSet<Appended> = BTreeSet::new();
+        take(&root, layout, |line, bytes| {
+            // Plain files beside the mail have none.
+            let Some(uid) = line["source"]["uid"].as_u64() else { return };
+            let names: Vec<&str> = line["collection"].as_array().unwrap().iter().map(|n| n.as_str().unwrap()).collect();
+            let at: jiff::Timestamp = line["date"]["at"].as_str().unwrap().parse().unwrap();
+            let digest = Digest::of(&as_appended(bytes, layout == "mbox")).to_string();
+            got.insert((names.join("/"), uid, words(&line["flags"]), words(&line["keywords"]), at.as_second(), digest));
+        });
+        // Into an mbox Dovecot wrote some messages changed: with an end to the last line, without state lines of their own.
+        let changed = want.difference(&got).count();
+        assert!(changed == 0 || layout == "mbox" && changed <= 16, "{layout}: {changed} messages have other bytes");
+        let but_bytes = |set: &BTreeSet<Appended>| -> BTreeSet<Appended> {
+            let digest = String::new();
+            set.iter().map(|m| (m.0.clone(), m.1, m.2.clone(), m.3.clone(), m.4, digest.clone())).collect()
+        };
+        let (want, got) = (but_bytes(&want), but_bytes(&got));
+        let differ: Vec<_> = want.symmetric_difference(&got).collect();
+        assert!(
+            differ.is_empty(),
+            "{layout}: {} of {} differ, such as {:#?}",
+            differ.len(),
+            want.len(),
+            differ.iter().take(2).collect::<Vec<_>>()
+        );
+        println!("{layout}: {} messages as told", want.len());
+    }
 }

@@ -16,7 +16,7 @@ use crate::mime;
 use crate::model::{CollectionHead, CollectionKind, Digest, Exception, Form, Hasher, Ledger, Outcome, Place, Placement};
 use crate::monitor::Monitor;
 use crate::source::disk::open_regular;
-use crate::source::{AccountSource, Coding, Content, Discovery, FileStamp, FoundItem, ItemSink, Reader};
+use crate::source::{AccountSource, Content, Discovery, FileStamp, FoundItem, ItemSink, Reader};
 
 /// Bytes of items that are in work at a time.
 const BATCH_BYTES: u64 = 16 << 20;
@@ -219,7 +219,7 @@ impl Sink<'_> {
                 crlf.update(&piece);
             }
             size += piece.len() as u64;
-            if size > UNPACKED_MAX_BYTES && matches!(item.coding, Coding::Gzip | Coding::Zstd) {
+            if size > UNPACKED_MAX_BYTES && item.coding.is_compressed() {
                 return Err(Error::source("a compressed item unpacks to more than 4 GiB").with("path", path.display()));
             }
             let blob = BlobRef { digest: Digest::of(&piece), size: piece.len() as u64 };

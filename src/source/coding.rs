@@ -22,6 +22,8 @@ pub enum Coding {
     Gzip,
     /// Zstandard (RFC 8878).
     Zstd,
+    /// bzip2.
+    Bzip2,
 }
 
 impl Coding {
@@ -30,8 +32,14 @@ impl Coding {
         match first {
             [0x1f, 0x8b, 8, ..] => Coding::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Coding::Zstd,
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => Coding::Bzip2,
             _ => Coding::Plain,
         }
+    }
+
+    /// Can undoing it give far more bytes than are stored?
+    pub fn is_compressed(self) -> bool {
+        matches!(self, Coding::Gzip | Coding::Zstd | Coding::Bzip2)
     }
 
     /// Undoes the coding of bytes in memory, to at most `max_bytes`.
@@ -43,7 +51,7 @@ impl Coding {
             Coding::Plain => Ok(Cow::Borrowed(stored)),
             Coding::FromQuoted => Ok(unquote_from(stored, usize::MAX)),
             Coding::FromQuotedOnce => Ok(unquote_from(stored, 1)),
-            Coding::Gzip | Coding::Zstd => {
+            Coding::Gzip | Coding::Zstd | Coding::Bzip2 => {
                 let mut out = Vec::new();
                 self.reader(stored)?.take(max_bytes.saturating_add(1)).read_to_end(&mut out)?;
                 if out.len() as u64 > max_bytes {
@@ -64,6 +72,7 @@ impl Coding {
             Coding::FromQuoted => Box::new(Unquoting::new(stored, usize::MAX)),
             Coding::FromQuotedOnce => Box::new(Unquoting::new(stored, 1)),
             Coding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(stored)),
+            Coding::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(stored)),
             Coding::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::new(stored)?;
                 decoder.window_log_max(27)?;
@@ -197,6 +206,25 @@ mod tests {
                 prop_assert_eq!(&*coding.undo(&stored, u64::MAX).unwrap(), streamed.as_slice());
             }
         }
+    }
+
+    #[test]
+    fn what_is_compressed_is_known_by_its_first_bytes_and_comes_back() {
+        use std::io::Write as _;
+        let text = b"Subject: a\n\nb\n".repeat(50);
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&text).unwrap();
+        let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        bzip2.write_all(&text).unwrap();
+        let zstd = zstd::bulk::compress(&text, 3).unwrap();
+        for (coding, stored) in
+            [(Coding::Gzip, gzip.finish().unwrap()), (Coding::Bzip2, bzip2.finish().unwrap()), (Coding::Zstd, zstd)]
+        {
+            assert_eq!(Coding::of_magic(&stored), coding);
+            assert_eq!(*coding.undo(&stored, 1 << 20).unwrap(), text);
+            assert!(coding.is_compressed() && coding.undo(stored.get(..20).unwrap(), 1 << 20).is_err());
+        }
+        assert_eq!(Coding::of_magic(b"BZh9 is a word"), Coding::Plain);
     }
 
     #[test]

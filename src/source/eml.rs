@@ -5,7 +5,7 @@
 //! before the header stays part of the message. Other files are left to other readers; opened with [`open_every`], every
 //! file counts as a message.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirEntry, Metadata};
 use std::io::{self, Read as _};
@@ -46,8 +46,12 @@ pub fn detect(path: &Path) -> Result<Option<Evidence>> {
     let failed = |e| Error::io(Kind::Source, "cannot look at the path", path, e);
     let metadata = fs::metadata(path).map_err(failed)?;
     if metadata.is_file() {
-        let named = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("eml"));
-        return Ok(named.then(|| Evidence { format: Format::Eml, because: vec!["a file named .eml".to_owned()] }));
+        let words = match mail_file::by_name(path.file_name().unwrap_or_default()) {
+            Some(MailFile::Message) => "a file named like a message",
+            None if mail_file::of(path, false) == MailFile::Message => "a file that begins with the header of a message",
+            _ => return Ok(None),
+        };
+        return Ok(Some(Evidence { format: Format::Eml, because: vec![words.to_owned()] }));
     }
     if !metadata.is_dir() {
         return Ok(None);
@@ -153,12 +157,14 @@ struct EmlTree {
     /// The only file, when the store is a file.
     only: Option<OsString>,
     folders: Vec<Folder>,
+    /// Places of the folders in `folders` by where they lie.
+    by_dir: HashMap<PathBuf, usize>,
 }
 
 impl EmlTree {
     fn open(root: &Path, format: Format, every: bool, taken: &dyn Fn(&Path) -> bool) -> Result<Self> {
         let failed = |e| Error::io(Kind::Source, "cannot look at the path", root, e);
-        let mut tree = EmlTree { root: root.to_owned(), format, every, only: None, folders: Vec::new() };
+        let mut tree = EmlTree { root: root.to_owned(), format, every, only: None, folders: Vec::new(), by_dir: HashMap::new() };
         if fs::metadata(root).map_err(failed)?.is_file() {
             let dir = root.parent().unwrap_or(root).to_owned();
             tree.only = root.file_name().map(OsStr::to_owned);
@@ -180,16 +186,14 @@ impl EmlTree {
                 Err(e) => dirs.extend(e.path().map(Path::to_owned)),
             }
         }
-        // A folder that is empty is still a folder, if it lies among folders of mail.
-        let around: BTreeSet<PathBuf> = dirs
-            .iter()
-            .chain(dirs.iter().filter_map(|d| d.parent().map(Path::to_owned)).collect::<Vec<_>>().iter())
-            .cloned()
-            .collect();
+        // A folder that is empty is still a folder, if it lies in or beside a folder of messages.
+        let mut around = dirs.clone();
+        around.extend(dirs.iter().filter_map(|dir| dir.parent().map(Path::to_owned)));
         dirs.extend(empty.into_iter().filter(|dir| every || dir.parent().is_some_and(|parent| around.contains(parent))));
         let mut apart = Apart::default();
         tree.folders = dirs.iter().map(|dir| folder_of(root, dir, &mut apart)).collect();
         tree.folders.sort_by(|a, b| a.head.path.cmp(&b.head.path));
+        tree.by_dir = tree.folders.iter().enumerate().map(|(at, folder)| (folder.dir.clone(), at)).collect();
         Ok(tree)
     }
 
@@ -289,10 +293,10 @@ impl Reader for EmlTree {
         if let Some(only) = &self.only {
             return path.file_name() == Some(only) && path.parent() == Some(self.base());
         }
-        if self.folders.iter().any(|f| f.dir == path) {
+        if self.by_dir.contains_key(path) {
             return fs::read_dir(path).is_err();
         }
-        let folder = self.folders.iter().find(|f| path.parent() == Some(f.dir.as_path()));
+        let folder = path.parent().and_then(|dir| self.by_dir.get(dir)).and_then(|at| self.folders.get(*at));
         let kind = || fs::symlink_metadata(path).map(|m| m.file_type());
         !is_hidden(path.file_name().unwrap_or_default())
             && folder.is_some_and(|folder| kind().is_ok_and(|kind| self.is_ours(folder, path, kind)))

@@ -54,7 +54,7 @@ pub struct Identification {
 /// Sizes are those on disk, also of compressed messages. A store that cannot be read to its end is trouble, not an error.
 ///
 /// # Errors
-/// `Kind::Source` when a store cannot be read at all.
+/// Only what a sink returns; the one that counts here returns none.
 pub fn identify(discovery: &Discovery, monitor: &dyn Monitor) -> Result<Identification> {
     let mut found = Identification { evidence: Vec::new(), collections: Vec::new(), trouble: Vec::new() };
     monitor.phase("identify", None);
@@ -64,9 +64,21 @@ pub fn identify(discovery: &Discovery, monitor: &dyn Monitor) -> Result<Identifi
             if !found.evidence.contains(&evidence) {
                 found.evidence.push(evidence);
             }
-            for head in reader.collections()? {
-                let facts = look(&account.account, reader.as_ref(), &head, &mut found.trouble, monitor)?;
-                found.collections.push(facts);
+            match reader.collections() {
+                Ok(heads) => {
+                    for head in heads {
+                        let facts = look(&account.account, reader.as_ref(), &head, &mut found.trouble, monitor)?;
+                        found.collections.push(facts);
+                    }
+                }
+                Err(e) => found.trouble.push(Exception {
+                    account: account.account.clone(),
+                    collection: String::new(),
+                    source: Place::file(reader.root().to_string_lossy()),
+                    outcome: Outcome::Failed,
+                    reason: "the store's folders cannot be listed".to_owned(),
+                    detail: e.to_string(),
+                }),
             }
         }
     }

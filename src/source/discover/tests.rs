@@ -165,6 +165,37 @@ fn folders_of_messages_are_one_account() {
 }
 
 #[test]
+fn a_file_given_by_itself_is_read_by_one_reader_only() {
+    let dir = tree_of(&[]);
+    write(dir.path(), "from.eml", MBOX);
+    write(dir.path(), "letter.txt", "From: a\nTo: b\n\nx\n");
+    write(dir.path(), "one.mbox", "From: a\nTo: b\n\nx\n");
+    write(dir.path(), "mail", MBOX);
+    for (name, format) in
+        [("from.eml", Format::Eml), ("letter.txt", Format::Eml), ("one.mbox", Format::Mbox), ("mail", Format::Mbox)]
+    {
+        let found = find(&dir.path().join(name));
+        let formats: Vec<Format> = found.accounts[0].readers.iter().map(|r| r.format()).collect();
+        assert_eq!((formats, content(&found.accounts[0]).1), (vec![format], vec![name.to_owned()]));
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_entered_stops_no_other() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tree_of(&["users/anna/Maildir/cur/1:2,S", "users/anna/Maildir/new/", "users/anna/mbox/closed/x"]);
+    write(dir.path(), "users/anna/mbox/INBOX.mbox", MBOX);
+    let closed = dir.path().join("users/anna/mbox/closed");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o0)).unwrap();
+    let root_may_all = fs::read_dir(&closed).is_ok();
+    let found = find(&dir.path().join("users"));
+    let (_, places) = content(&found.accounts[0]);
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
+    let last = if root_may_all { vec!["mbox/closed/x"] } else { vec![] };
+    assert_eq!(places, [vec!["Maildir/cur/1:2,S", "mbox/INBOX.mbox"], last].concat());
+}
+
+#[test]
 fn a_single_store_below_is_no_riddle() {
     let dir = tree_of(&["list/archive/readme"]);
     write(dir.path(), "list/archive/1992.txt", &format!("{MBOX}\n{MBOX}"));

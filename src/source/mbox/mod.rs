@@ -47,8 +47,12 @@ const EVIDENCE_BYTES: usize = 1 << 20;
 pub fn detect(path: &Path) -> Result<Option<Evidence>> {
     let metadata = std::fs::symlink_metadata(path).map_err(|e| Error::io(Kind::Source, "cannot look at the path", path, e))?;
     if metadata.is_file() {
+        if mail_file::of(path, false) != MailFile::Mbox {
+            return Ok(None);
+        }
         let sniff = tree::sniff(path, EVIDENCE_BYTES)?;
-        return sniff.mail.then(|| evidence_of(path, &sniff)).transpose();
+        let by_name = || Evidence { format: Format::Mbox, because: vec!["a file named .mbox".to_owned()] };
+        return if sniff.mail { evidence_of(path, &sniff).map(Some) } else { Ok(Some(by_name())) };
     }
     if !metadata.is_dir() || tree::is_maildir(path) {
         return Ok(None);
@@ -108,7 +112,11 @@ pub(super) fn begins_with_mail(path: &Path) -> bool {
 
 /// How many messages the beginning of a file has, if it begins with one.
 pub(super) fn messages_at_start(path: &Path) -> usize {
-    let Some(sniff) = tree::sniff(path, EVIDENCE_BYTES).ok().filter(|sniff| sniff.mail) else { return 0 };
+    // A short look first: most files are no mail.
+    if !begins_with_mail(path) {
+        return 0;
+    }
+    let Ok(sniff) = tree::sniff(path, EVIDENCE_BYTES) else { return 0 };
     let mut splitter = Splitter::new(sniff.first.as_slice(), 0, sniff.first.len() as u64, Limits::READ, None);
     std::iter::from_fn(|| splitter.next().ok().flatten()).count()
 }
@@ -187,6 +195,10 @@ impl Reader for MboxStore {
     fn covers(&self, path: &Path) -> bool {
         let is_folder = |path: &Path| self.folders.iter().any(|f| f.file == path);
         // Thunderbird's index of a folder says nothing that the folder does not.
+        // Nor do Dovecot's, which have folders of their own.
+        if path.file_name().is_some_and(|name| name == ".imap") {
+            return path.is_dir() && path.starts_with(&self.root);
+        }
         let index = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("msf"));
         is_folder(path) || index && is_folder(&path.with_extension(""))
     }

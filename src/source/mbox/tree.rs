@@ -13,7 +13,7 @@ use super::window::{cr_as_lf, read_full_at};
 use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionHead, CollectionKind, CollectionPath};
 use crate::source::mail_file::{self, MailFile};
-use crate::source::{Format, disk};
+use crate::source::{Format, disk, mutf7};
 
 /// Deeper than any mail program nests folders.
 const MAX_DEPTH: usize = 64;
@@ -106,6 +106,9 @@ pub(super) fn folders(root: &Path, format: Format, taken: &dyn Fn(&Path) -> bool
                 },
             };
             folders.push(folder(root, &path, inbox_at_top(name_of(root, &path, format))));
+        }
+        if format == Format::Mbox {
+            as_imap_server_names(&mut folders);
         }
         tell_apart(&mut folders);
     }
@@ -205,6 +208,28 @@ fn inbox_at_top(mut path: CollectionPath) -> CollectionPath {
     path
 }
 
+/// IMAP servers (Dovecot, UW) write names in modified UTF-7, and may keep all folders but the INBOX in one called `mail`.
+fn as_imap_server_names(folders: &mut [Folder]) {
+    let decoded = |name: &String| mutf7::decode(name).filter(|text| text != name);
+    let not_ascii = |name: &String| decoded(name).is_some_and(|text| !text.is_ascii());
+    // `&-` alone is no proof.
+    if folders.iter().flat_map(|f| &f.head.path.0).any(not_ascii) {
+        for name in folders.iter_mut().flat_map(|f| &mut f.head.path.0) {
+            if let Some(text) = decoded(name) {
+                *name = text;
+            }
+        }
+    }
+    let inbox = |f: &&Folder| f.head.path.0 == ["INBOX"];
+    let in_mail = |f: &&Folder| f.head.path.0.len() > 1 && f.head.path.0.first().is_some_and(|n| n.eq_ignore_ascii_case("mail"));
+    let (inboxes, others) = (folders.iter().filter(inbox).count(), folders.iter().filter(in_mail).count());
+    if inboxes == 1 && others > 0 && inboxes + others == folders.len() {
+        for folder in folders.iter_mut().filter(|f| f.head.path.0.len() > 1) {
+            folder.head.path.0.remove(0);
+        }
+    }
+}
+
 /// Gives folders that would share a name (`Sent` and `Sent.mbox`) names of their own.
 fn tell_apart(folders: &mut [Folder]) {
     let mut taken = HashSet::new();
@@ -270,6 +295,13 @@ mod tests {
             ("popstate.dat", MAIL),
         ];
         assert_eq!(names(&files, Format::Thunderbird), ["INBOX", "Inbox/Work", "Inbox/Work/Deep"]);
+    }
+
+    #[test]
+    fn folders_of_an_imap_server_have_its_names() {
+        let files = [("inbox", MAIL), ("mail/Sent", MAIL), ("mail/&AMQA1gDc- &- x/R&-D", MAIL)];
+        assert_eq!(names(&files, Format::Mbox), ["INBOX", "Sent", "ÄÖÜ & x/R&D"]);
+        assert_eq!(names(&[("mail/Sent", MAIL), ("R&-D", MAIL)], Format::Mbox), ["R&-D", "mail/Sent"]);
     }
 
     #[test]
