@@ -8,7 +8,7 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use super::{disk, mbox};
+use super::{disk, mbox, pim};
 
 /// Bytes of a file in which header lines are looked for.
 const FIRST_BYTES: u64 = 4 << 10;
@@ -36,6 +36,7 @@ pub(super) fn by_name(name: &OsStr) -> Option<MailFile> {
         Some("eml") => Some(MailFile::Message),
         // What mail programs keep beside mail.
         Some("emlx" | "msf" | "ovw" | "toc" | "lock" | "index" | "dat" | "tmp") => Some(MailFile::Neither),
+        _ if pim::is_named_so(name) => Some(MailFile::Neither),
         _ => is_numbered(name).then_some(MailFile::Message),
     }
 }

@@ -9,7 +9,7 @@ use super::class::{self, Class, Looker, Unclear};
 use super::moved::Moved;
 use super::{AccountSource, Leftover, is_hidden, leave, open};
 use crate::error::{Error, Kind, Result};
-use crate::source::{Evidence, Format, Reader, eml, files, maildir, mbox, name_of, pim};
+use crate::source::{Format, Reader, eml, files, maildir, mbox, name_of, pim};
 
 /// An account in a format that the person named.
 pub(super) fn forced(
@@ -22,12 +22,11 @@ pub(super) fn forced(
     if format == Format::Takeout && path.is_dir() {
         return mixed(look, account, path, path, leftovers);
     }
-    if format == Format::Pim && path.is_dir() {
-        let mut parts = Parts::of(look, path, path, leftovers);
-        parts.readers.push(pim::open_reach(path, pim::Reach::Every)?);
-        return parts.finish(account);
-    }
-    let reader = if format == Format::Eml { eml::open_every(path)? } else { open(path, format)? };
+    let reader = match format {
+        Format::Eml => eml::open_every(path)?,
+        Format::Pim => pim::open_every(path)?,
+        _ => open(path, format)?,
+    };
     if reader.collections()?.is_empty() {
         return Err(Error::source(format!("nothing of the format {format} here")).with("path", path.display()));
     }
@@ -133,10 +132,6 @@ impl<'a> Parts<'a> {
         }
         let mut of_maildir = HashSet::new();
         for &format in &here {
-            if format == Format::Pim {
-                self.readers.push(pim::open_reach(dir, pim::Reach::Top)?);
-                continue;
-            }
             self.store(dir, format);
             if kind_of(format) == Format::MaildirFs
                 && let Some(reader) = self.readers.last()
@@ -178,16 +173,10 @@ impl<'a> Parts<'a> {
             // A whole store of its own further down, not folders of one.
             return self.folder(child, false);
         }
-        let known = one_of_each_kind(self.look.formats_within(child)?, takeout);
-        let pim_here = |found: Vec<Evidence>| found.iter().any(|e| e.format == Format::Pim);
-        if known.contains(&Format::Pim) && (known.len() > 1 || pim_here(self.look.stores(child)?)) {
-            // Calendars among other stores are taken one folder after the other.
-            return self.folder(child, false);
-        }
         // These readers go through the whole tree.
-        let whole_tree = |f: &Format| matches!(f, Format::Mbox | Format::Thunderbird | Format::Eml);
+        let whole_tree = |f: &Format| matches!(f, Format::Mbox | Format::Thunderbird | Format::Eml | Format::Pim);
         let of_tree = |f: &Format| here.iter().any(|h| whole_tree(h) && kind_of(*h) == kind_of(*f));
-        for format in known.into_iter().filter(|f| !of_tree(f)) {
+        for format in one_of_each_kind(self.look.formats_within(child)?, takeout).into_iter().filter(|f| !of_tree(f)) {
             self.store(child, format);
         }
         Ok(())

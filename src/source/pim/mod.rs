@@ -15,7 +15,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Read as _;
@@ -27,6 +27,11 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionHead, CollectionKind};
 
 pub(super) use self::tree::is_collection;
+
+/// Is the file called like a calendar or a file of cards?
+pub(super) fn is_named_so(name: &OsStr) -> bool {
+    kind_of(name).is_some()
+}
 
 /// Files of a folder that are looked at for evidence, and bytes of each.
 const EVIDENCE_FILES: usize = 16;
@@ -61,7 +66,7 @@ pub(super) fn evidence_below(root: &Path) -> Result<Option<Evidence>> {
     if let Some(evidence) = detect(root)? {
         return Ok(Some(evidence));
     }
-    let mut dirs: Vec<PathBuf> = Tree::of_folder(root, true, false)?.books.into_iter().map(|book| book.dir).collect();
+    let mut dirs: Vec<PathBuf> = Tree::of_folder(root, false)?.books.into_iter().map(|book| book.dir).collect();
     dirs.dedup();
     let mut because = Vec::new();
     for dir in dirs.iter().take(EVIDENCE_FOLDERS) {
@@ -101,41 +106,28 @@ fn seen_in(dir: &Path, names: &[OsString], kind: CollectionKind) -> Option<Strin
     Some(if versions.is_empty() { format!("{what}, {begin}") } else { format!("{what}, {begin} with VERSION {versions}") })
 }
 
-/// Opens the store at `root`: a file, or a folder with all that lies below it. Other files are left alone.
+/// Opens the store at `root`: a file, or a folder with all that lies below it. Other files are left to other readers.
 ///
 /// # Errors
 /// `Kind::Source` when the path cannot be read.
 pub fn open(root: &Path, format: Format) -> Result<Box<dyn Reader>> {
-    if root.is_dir() {
-        return open_reach(root, Reach::Below);
-    }
-    let Tree { books, files, .. } = Tree::of_file(root);
-    Ok(Box::new(Pim { root: root.to_owned(), format, books, files }))
+    let tree = if root.is_file() { Tree::of_file(root) } else { Tree::of_folder(root, false)? };
+    Ok(Box::new(Pim { root: root.to_owned(), format, books: tree.books }))
 }
 
-/// Which part of a folder is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
-    /// The files right in it, where most are calendars or cards.
-    Top,
-    /// All below it, where most files of a folder are calendars or cards.
-    Below,
-    /// All below it that is called like a calendar or a card.
-    Every,
-}
-
-/// Opens calendars and address books in a folder.
-pub(super) fn open_reach(root: &Path, reach: Reach) -> Result<Box<dyn Reader>> {
-    let Tree { books, files, .. } = Tree::of_folder(root, reach != Reach::Top, reach == Reach::Every)?;
-    Ok(Box::new(Pim { root: root.to_owned(), format: Format::Pim, books, files }))
+/// Opens the store at `root` and takes every file that is called like a calendar or a file of cards, also among many others.
+///
+/// # Errors
+/// `Kind::Source` when the path cannot be read.
+pub fn open_every(root: &Path) -> Result<Box<dyn Reader>> {
+    let tree = if root.is_file() { Tree::of_file(root) } else { Tree::of_folder(root, true)? };
+    Ok(Box::new(Pim { root: root.to_owned(), format: Format::Pim, books: tree.books }))
 }
 
 struct Pim {
     root: PathBuf,
     format: Format,
     books: Vec<Book>,
-    /// The files that belong to them.
-    files: HashSet<PathBuf>,
 }
 
 impl Pim {
@@ -173,7 +165,7 @@ impl Reader for Pim {
     }
 
     fn covers(&self, path: &Path) -> bool {
-        self.files.contains(path)
+        self.books.iter().any(|book| book.covers(path))
     }
 
     fn collections(&self) -> Result<Vec<CollectionHead>> {

@@ -54,15 +54,6 @@ fn notes(kept: &Kept) -> Vec<&str> {
     kept.items.iter().flat_map(|i| &i.state.notes).map(String::as_str).collect()
 }
 
-/// A reader, and the files that it does not answer for, relative to the folder.
-fn apart(dir: &Path, reach: Reach) -> Result<(Box<dyn Reader>, Vec<OsString>)> {
-    let reader = open_reach(dir, reach)?;
-    let files = walkdir::WalkDir::new(dir).sort_by_file_name().into_iter().map(std::result::Result::unwrap);
-    let rest = files.filter(|e| !e.file_type().is_dir() && !reader.covers(e.path()));
-    let rest = rest.map(|e| e.path().strip_prefix(dir).unwrap().as_os_str().to_owned()).collect();
-    Ok((reader, rest))
-}
-
 #[test]
 fn a_file_of_one_object_is_that_object() {
     for file in [
@@ -325,8 +316,10 @@ fn files_beside_the_objects_describe_the_collection_and_are_kept() {
     write(dir.path(), "v/a.ics", format!("{HEAD}{}{}{END}", event("a", ""), event("b", "")));
     let props = r##"{"tag": "VADDRESSBOOK", "D:displayname": "People", "CR:addressbook-description": "all", "INF:addressbook-color": "#1234"}"##;
     write(dir.path(), "r/.Radicale.props", props);
-    let (reader, rest) = apart(dir.path(), Reach::Below).unwrap();
-    assert_eq!(rest, ["v/.git/config"]);
+    let reader = open(dir.path(), Format::Pim).unwrap();
+    let covered = |name: &str| reader.covers(&dir.path().join(name));
+    assert!(covered("v/a.ics") && covered("v/color") && covered("r/.Radicale.props"));
+    assert!(!covered("v/.git/config") && !covered("v") && !covered("v/b.ics"));
     let heads = reader.collections().unwrap();
     let facts: Vec<_> =
         heads.iter().map(|h| (h.kind, h.path.to_string(), h.display_name.as_deref(), h.color.as_deref())).collect();
@@ -347,10 +340,10 @@ fn a_folder_of_other_files_is_no_store() {
     let dir = tree_of(&["a.txt", "b.txt"]);
     write(dir.path(), "invitation.ics", one("a", ""));
     assert_eq!(detect(dir.path()).unwrap(), None);
-    let (reader, rest) = apart(dir.path(), Reach::Below).unwrap();
-    assert_eq!((reader.collections().unwrap().len(), rest.len()), (0, 3));
-    let (reader, rest) = apart(dir.path(), Reach::Every).unwrap();
-    assert_eq!((reader.collections().unwrap().len(), rest.len()), (1, 2));
+    assert_eq!(open(dir.path(), Format::Pim).unwrap().collections().unwrap(), []);
+    let reader = open_every(dir.path()).unwrap();
+    assert_eq!(reader.collections().unwrap().len(), 1);
+    assert!(reader.covers(&dir.path().join("invitation.ics")) && !reader.covers(&dir.path().join("a.txt")));
     fs::remove_file(dir.path().join("b.txt")).unwrap();
     assert_eq!(detect(dir.path()).unwrap().unwrap().because, ["a calendar file, BEGIN:VCALENDAR with VERSION 2.0"]);
 }
@@ -360,8 +353,9 @@ fn links_and_folders_called_like_calendars_are_not_read() {
     let dir = tree_of(&["x.ics/"]);
     write(dir.path(), "a.ics", one("a", ""));
     std::os::unix::fs::symlink("a.ics", dir.path().join("link.ics")).unwrap();
-    let (reader, rest) = apart(dir.path(), Reach::Below).unwrap();
-    assert_eq!((read_all(reader.as_ref()).1.places(), rest), (vec!["a.ics".to_owned()], vec!["link.ics".into()]));
+    let reader = open(dir.path(), Format::Pim).unwrap();
+    assert_eq!(read_all(reader.as_ref()).1.places(), ["a.ics"]);
+    assert!(!reader.covers(&dir.path().join("link.ics")));
 }
 
 #[test]

@@ -100,11 +100,23 @@ pub(super) struct Book {
     pub only: Option<OsString>,
 }
 
-/// The collections of a store, and the files that belong to them.
+impl Book {
+    /// Is a file one of the collection's, or one of those beside its objects?
+    pub fn covers(&self, path: &Path) -> bool {
+        let Some(name) = path.file_name().filter(|_| path.parent() == Some(self.dir.as_path())) else { return false };
+        let of_kind = || kind_of(name) == Some(self.head.kind) && !is_hidden(Path::new(name));
+        let named = match &self.only {
+            Some(only) => name == only,
+            None => SIDE_FILES.iter().any(|side| name == *side) || of_kind(),
+        };
+        named && fs::symlink_metadata(path).is_ok_and(|m| m.is_file())
+    }
+}
+
+/// The collections of a store.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     pub books: Vec<Book>,
-    pub files: HashSet<PathBuf>,
     taken: HashSet<(CollectionKind, CollectionPath)>,
 }
 
@@ -115,21 +127,17 @@ impl Tree {
         let name = file.file_name().unwrap_or(file.as_os_str());
         let kind = kind_of(name).unwrap_or(CollectionKind::Calendar);
         tree.file(dir, dir, name, kind, Vec::new());
-        tree.files.insert(file.to_owned());
         tree
     }
 
-    /// A folder and all below it, or without its subfolders; `every` file called so is taken, also among many others.
-    pub fn of_folder(root: &Path, subfolders: bool, every: bool) -> Result<Self> {
-        let failed = |e| Error::io(Kind::Source, "cannot list the folder", root, e);
-        fs::read_dir(root).map_err(failed)?;
+    /// A folder and all below it; `every` file called so is taken, also among many others.
+    pub fn of_folder(root: &Path, every: bool) -> Result<Self> {
+        fs::read_dir(root).map_err(|e| Error::io(Kind::Source, "cannot list the folder", root, e))?;
         let mut tree = Tree::default();
-        let depth = if subfolders { MAX_DEPTH } else { 1 };
-        let folders = WalkDir::new(root).max_depth(depth).sort_by_file_name().into_iter().filter_map(Result::ok);
-        for entry in folders.filter(|e| e.file_type().is_dir() && (subfolders || e.depth() == 0) && e.depth() < MAX_DEPTH) {
-            if !entry.path().strip_prefix(root).is_ok_and(is_hidden) {
-                tree.folder(root, entry.path(), every);
-            }
+        let visible = |e: &walkdir::DirEntry| e.depth() == 0 || e.file_type().is_dir() && !is_hidden(Path::new(e.file_name()));
+        // A folder that cannot be listed holds nothing that is known here, and is left to others.
+        for dir in WalkDir::new(root).max_depth(MAX_DEPTH).sort_by_file_name().into_iter().filter_entry(visible).flatten() {
+            tree.folder(root, dir.path(), every);
         }
         tree.books.sort_by(|a, b| (&a.head.path, a.head.kind).cmp(&(&b.head.path, b.head.kind)));
         Ok(tree)
@@ -137,7 +145,6 @@ impl Tree {
 
     /// Takes what belongs to it from a folder.
     fn folder(&mut self, root: &Path, dir: &Path, every: bool) {
-        // A folder that cannot be listed is left to the reader of plain files.
         let listing = Listing::of(dir).unwrap_or_default();
         let empty = radicale_kind(dir);
         if !(listing.is_store() || every && listing.calendars.len() + listing.cards.len() > 0 || empty.is_some()) {
@@ -160,9 +167,7 @@ impl Tree {
                 let mut head = self.head(path, kind, None, if place.is_empty() { "." } else { &place });
                 About::of_folder(dir).tell(&mut head);
                 self.books.push(Book { head, dir: dir.to_owned(), only: None });
-                self.files.extend(listing.sides.iter().map(|name| dir.join(name)));
             }
-            self.files.extend(names.iter().map(|name| dir.join(name)));
         }
     }
 
