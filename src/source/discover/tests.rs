@@ -186,13 +186,22 @@ fn a_store_that_cannot_be_entered_stops_no_other() {
     let dir = tree_of(&["users/anna/Maildir/cur/1:2,S", "users/anna/Maildir/new/", "users/anna/mbox/closed/x"]);
     write(dir.path(), "users/anna/mbox/INBOX.mbox", MBOX);
     let closed = dir.path().join("users/anna/mbox/closed");
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
     let root_may_all = fs::read_dir(&closed).is_ok();
     let found = find(&dir.path().join("users"));
     let (_, places) = content(&found.accounts[0]);
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
     let last = if root_may_all { vec!["mbox/closed/x"] } else { vec![] };
     assert_eq!(places, [vec!["Maildir/cur/1:2,S", "mbox/INBOX.mbox"], last].concat());
+}
+
+#[test]
+fn a_folder_called_users_holds_accounts() {
+    let dir = tree_of(&["users/anna/1.eml", "users/bob/2.eml", "2023/anna/1.eml", "2023/bob/2.eml"]);
+    assert_eq!(accounts(&find(&dir.path().join("users"))), ["anna", "bob"]);
+    assert_eq!(accounts(&find(&dir.path().join("2023"))), ["2023"]);
+    let dir = tree_of(&["home/a/cur/1:2,S", "home/a/new/", "home/b/cur/2:2,", "home/b/new/"]);
+    assert_eq!(accounts(&find(dir.path())), ["a", "b"]);
 }
 
 #[test]
