@@ -34,6 +34,9 @@ const OF_AN_ACCOUNT: [&str; 14] = [
     "notes",
 ];
 
+/// Folders with these names hold accounts.
+const OF_ACCOUNTS: [&str; 6] = ["users", "accounts", "home", "mailboxes", "vmail", "postoffices"];
+
 /// What a folder is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Class {
@@ -112,6 +115,11 @@ pub(super) fn is_domain(name: &str) -> bool {
     let others: Vec<&str> = labels.collect();
     let top = last.starts_with("xn--") || last.chars().count() >= 2 && last.chars().all(char::is_alphabetic);
     !others.is_empty() && top && label(last) && others.into_iter().all(label)
+}
+
+/// Is the folder named for holding accounts?
+fn is_of_accounts(name: &OsStr) -> bool {
+    OF_ACCOUNTS.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// Is the folder named like a part of an account, and not after its owner?
@@ -214,13 +222,13 @@ impl Looker {
                 Class::Nothing => {}
             }
         }
-        let domain = || path.file_name().is_some_and(|n| is_domain(&n.to_string_lossy()));
+        let by_name = || path.file_name().is_some_and(|n| is_domain(&n.to_string_lossy()) || is_of_accounts(n));
         Ok(match unclear {
             // Beside accounts a folder is an account too.
             _ if groups || marked > 0 => Class::Accounts,
             Some(child) => Class::Unclear(child),
             None if stores.is_empty() => Class::Nothing,
-            None if domain() => Class::Accounts,
+            None if by_name() => Class::Accounts,
             // Servers keep accounts in folders of mail, not as bare messages. And with one store there is nothing to choose,
             // unless it is a Maildir: that is called after its owner.
             None if only_messages => Class::Tree,
