@@ -119,8 +119,9 @@ fn span(place: &Place) -> (usize, usize) {
 fn separates(gap: &[u8]) {
     let gap = gap.strip_prefix(b"\xef\xbb\xbf").unwrap_or(gap);
     for line in gap.split(|&b| b == b'\n') {
-        let line = line.trim_ascii();
-        assert!(line.is_empty() || line.starts_with(b"From ") || line == b"\x01\x01\x01\x01", "bytes of no item: {line:?}");
+        let line = line.trim_ascii_start();
+        let mark = line.trim_ascii_end() == b"\x01\x01\x01\x01";
+        assert!(line.is_empty() || line.starts_with(b"From ") || mark, "bytes of no item: {line:?}");
     }
 }
 
