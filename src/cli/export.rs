@@ -28,7 +28,8 @@ use crate::monitor::Terminal;
 /// eml: the exact bytes, NUMBER-SHA256.eml; flags and keywords are in placements.jsonl.
 ///
 /// Nothing is overwritten and no link in OUT is followed. A file that is there already with the same bytes is counted and left
-/// alone, so an export that was cut short goes on when it is started again; another file in its place is an exception. What
+/// alone, so an export that was cut short goes on when it is started again; another file in its place is an exception (a record
+/// of another export stays, and the new one gets the time in its name). What
 /// cannot be written, or not be kept in the format, is listed in OUT/exceptions-TIME.jsonl, and the rest goes on.
 ///
 /// Example: floe export acme.floe --out taken-out --format maildir --account anna@acme.example --since 2024-01-01

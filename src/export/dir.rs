@@ -128,6 +128,15 @@ impl Dir {
 
     /// Gives the finished file `part` its final name in `to`, unless something stands there: then `part` is removed.
     pub(super) fn settle(&self, part: &str, to: &Dir, name: &str) -> io::Result<Settled> {
+        let settled = self.try_settle(part, to, name)?;
+        if settled == Settled::Conflict {
+            self.remove(part)?;
+        }
+        Ok(settled)
+    }
+
+    /// As [`Dir::settle`], but when something else stands there `part` stays.
+    pub(super) fn try_settle(&self, part: &str, to: &Dir, name: &str) -> io::Result<Settled> {
         match self.rename(part, to, name) {
             Ok(()) => return Ok(Settled::Placed),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
@@ -137,8 +146,11 @@ impl Dir {
             (Some(new), Some(old)) => new.metadata()?.len() == old.metadata()?.len() && digest_of(new)? == digest_of(old)?,
             _ => false,
         };
+        if !same {
+            return Ok(Settled::Conflict);
+        }
         self.remove(part)?;
-        Ok(if same { Settled::There } else { Settled::Conflict })
+        Ok(Settled::There)
     }
 
     fn rename(&self, part: &str, to: &Dir, name: &str) -> io::Result<()> {

@@ -208,10 +208,18 @@ impl<'a> Record<'a> {
             .map_err(|e| storage("cannot write the record", self.dir, e))
     }
 
-    fn finish(mut self) -> Result<Option<Loss>> {
-        let settled = self.out.flush().and_then(|()| self.dir.settle(&part_name(self.name), self.dir, self.name));
-        let settled = settled.map_err(|e| storage("cannot write the record", self.dir, e))?;
-        Ok((settled == Settled::Conflict).then(|| Loss::new("another file is in its place", self.name)))
+    /// Where the record of another export lies already, this one is called after the moment.
+    fn finish(mut self) -> Result<()> {
+        let part = part_name(self.name);
+        let place = |out: &mut BufWriter<File>| {
+            out.flush()?;
+            if self.dir.try_settle(&part, self.dir, self.name)? == Settled::Conflict {
+                let name = named_by_moment(self.dir, self.name.trim_end_matches(".jsonl"))?;
+                self.dir.settle(&part, self.dir, &name)?;
+            }
+            Ok(())
+        };
+        place(&mut self.out).map_err(|e| storage("cannot write the record", self.dir, e))
     }
 }
 
@@ -252,8 +260,8 @@ impl Run<'_> {
         }
         let entries: Vec<&CollectionEntry> = destinations.iter().filter(|(.., wanted)| *wanted).map(|(c, ..)| *c).collect();
         self.originals(name, &home, &mut plan, &entries)?;
-        losses.extend(placements.finish()?);
-        losses.extend(heads.finish()?);
+        placements.finish()?;
+        heads.finish()?;
         losses.iter().try_for_each(|loss| self.exception(name, "", Place::default(), Sort::Failed, loss))
     }
 
@@ -435,9 +443,9 @@ impl Run<'_> {
         *self.done.reasons.entry(exception.reason.clone()).or_default() += 1;
         let failed = |e| storage("cannot write the list of exceptions", self.root, e);
         if self.exceptions.is_none() {
-            let (name, file) = list_of_exceptions(self.root).map_err(failed)?;
+            let name = named_by_moment(self.root, "exceptions").map_err(failed)?;
+            self.exceptions = Some(BufWriter::new(self.root.create_part(&name).map_err(failed)?));
             self.done.exceptions = Some(name);
-            self.exceptions = Some(BufWriter::new(file));
         }
         let Some(out) = &mut self.exceptions else { return Ok(()) };
         serde_json::to_writer(&mut *out, &exception).map_err(io::Error::from).map_err(failed)?;
@@ -456,15 +464,14 @@ fn bare(message_id: &str) -> String {
     message_id.trim_start_matches('<').trim_end_matches('>').to_owned()
 }
 
-/// Every run has its own list, called after the moment.
-fn list_of_exceptions(root: &Dir) -> io::Result<(String, File)> {
+/// A name that nothing in the folder has: `stem-TIME.jsonl`.
+fn named_by_moment(dir: &Dir, stem: &str) -> io::Result<String> {
     let stamp = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-    let mut name = format!("exceptions-{stamp}.jsonl");
+    let mut name = format!("{stem}-{stamp}.jsonl");
     let mut tries = 1u32;
-    while root.has(&name)? {
+    while dir.has(&name)? {
         tries += 1;
-        name = format!("exceptions-{stamp}-{tries}.jsonl");
+        name = format!("{stem}-{stamp}-{tries}.jsonl");
     }
-    let file = root.create_part(&name)?;
-    Ok((name, file))
+    Ok(name)
 }
