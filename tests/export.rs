@@ -595,9 +595,24 @@ fn a_selection_takes_what_it_names_under_the_same_names() {
     assert_eq!((code, report["written"].as_u64()), (Some(0), Some(2)), "{report}");
     let mail = |out: &Path| tree(out).into_iter().filter(|p| p.contains("/cur/")).collect::<BTreeSet<String>>();
     assert!(mail(&some).is_subset(&mail(&all)) && mail(&some).len() == 2);
+    assert!(
+        !tree(&some).iter().any(|p| p.contains("INBOX") || p.starts_with("other") || p.contains(".Leer")),
+        "{:?}",
+        tree(&some)
+    );
     assert_eq!(run(&["--account", "nobody"]).0, Some(64));
     assert_eq!(run(&["--collection", "Nowhere"]).0, Some(64));
     assert_eq!(run(&["--since", "yesterday"]).0, Some(64));
     let (code, report) = run(&["--message-id", "23@acme.example", "--message-id", "<none@x>", "--account", "boris"]);
     assert_eq!((code, report["already_there"].as_u64(), report["failed"].as_u64()), (Some(1), Some(1), Some(1)), "{report}");
+}
+
+#[test]
+fn an_export_into_the_archive_is_refused() {
+    let made = made(vec![("anna", vec![])]);
+    for out in ["", "out", "data/../new/deep", "data/packs"] {
+        let output = floe(&["export", text(&made.archive), "--out", text(&made.archive.join(out))]);
+        assert_eq!(output.status.code(), Some(64), "{out}: {output:?}");
+    }
+    assert!(!made.archive.join("out").exists() && !made.archive.join("new").exists());
 }

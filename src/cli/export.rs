@@ -1,13 +1,13 @@
 //! `floe export`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::output::{Output, Verdict};
 use crate::archive::Archive;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::export::{Done, Format, Request, Selection, export, moment, moment_after};
 use crate::model::{CollectionPath, Digest};
 use crate::monitor::Terminal;
@@ -81,6 +81,9 @@ struct Report<'a> {
 
 pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     let archive = Archive::open(&args.archive)?;
+    if lies_in(&args.out, &args.archive) {
+        return Err(Error::usage("the target folder lies in the archive").hint("nothing but floe's own files may be in there"));
+    }
     let snapshot = archive.snapshot(args.snapshot.as_deref())?;
     let selection = Selection {
         accounts: args.accounts,
@@ -106,6 +109,13 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
         out.line(format_args!("listed in {}", args.out.join(name).display()))?;
     }
     out.verdict(&verdict)
+}
+
+/// Is `path`, which need not be there yet, the folder or in it?
+fn lies_in(path: &Path, folder: &Path) -> bool {
+    let Ok(folder) = folder.canonicalize() else { return false };
+    let there = std::path::absolute(path).ok().and_then(|path| path.ancestors().find_map(|p| p.canonicalize().ok()));
+    there.is_some_and(|path| path.starts_with(folder))
 }
 
 fn verdict(done: &Done, format: Format) -> Verdict {

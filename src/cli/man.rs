@@ -21,18 +21,17 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
-    let command = super::Cli::command().disable_help_subcommand(true);
+    let mut command = super::Cli::command().disable_help_subcommand(true);
     if let Some(dir) = &args.out {
         let failed = |e| Error::io(Kind::Storage, "cannot write the manual pages", dir, e);
         std::fs::create_dir_all(dir).map_err(failed)?;
         clap_mangen::generate_to(command, dir).map_err(failed)?;
         return Ok(0);
     }
-    let mut pages = vec![command.clone()];
-    pages.extend(command.get_subcommands().map(|sub| sub.clone().display_name(format!("floe-{}", sub.get_name()))));
-    for page in pages {
-        let page = if page.get_name() == "floe" { page } else { page.bin_name("") };
-        clap_mangen::Man::new(page)
+    // Gives the commands their full names.
+    command.build();
+    for page in std::iter::once(&command).chain(command.get_subcommands()) {
+        clap_mangen::Man::new(page.clone())
             .render(out.bytes())
             .map_err(|e| Error::new(Kind::Storage, "cannot write to standard output").because(e))?;
     }

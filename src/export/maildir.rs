@@ -25,7 +25,7 @@ pub(super) const TOP: &str = "Maildir";
 const MAX_FOLDER_BYTES: usize = 230;
 const UIDLIST: &str = "dovecot-uidlist";
 const KEYWORDS: &str = "dovecot-keywords";
-/// What another program would have to mean by `P`.
+/// The keyword that the letter `P` stands for. Dovecot does not know that letter, so the keyword gets one of its own too.
 const FORWARDED: &str = "$Forwarded";
 
 /// One level of a folder's name as Maildir++ can have it.
@@ -94,12 +94,11 @@ impl Letters {
             .collect();
         let mut losses = Vec::new();
         for keyword in &item.keywords {
-            if keyword == FORWARDED {
-                letters.push(b'P');
-                continue;
-            }
+            let forwarded = keyword == FORWARDED;
+            letters.extend(forwarded.then_some(b'P'));
             match self.letter(keyword) {
                 Ok(letter) => letters.push(letter),
+                Err(_) if forwarded => {}
                 Err(loss) => losses.push(loss),
             }
         }
@@ -289,13 +288,13 @@ mod tests {
         let mut message = item(b"x");
         message.flags = vec![Flag::Answered, Flag::Deleted, Flag::Draft, Flag::Flagged, Flag::Seen];
         message.keywords = vec![FORWARDED.into(), "work".into()];
-        assert_eq!(letters.of(&message), ("DFPRSTa".into(), vec![]));
+        assert_eq!(letters.of(&message), ("DFPRSTab".into(), vec![]));
         message.flags.clear();
-        message.keywords = (1..=25).map(|n| format!("k{n}")).collect();
-        assert_eq!(letters.of(&message).0, "bcdefghijklmnopqrstuvwxyz");
+        message.keywords = (1..=24).map(|n| format!("k{n}")).collect();
+        assert_eq!(letters.of(&message).0, "cdefghijklmnopqrstuvwxyz");
         message.keywords = vec!["work".into(), "one too many".into(), "line\nend".into()];
         let (kept, losses) = letters.of(&message);
-        assert_eq!(kept, "a");
+        assert_eq!(kept, "b");
         let details: Vec<&str> = losses.iter().map(|l| l.detail.as_str()).collect();
         assert_eq!(details, ["one too many", "line\\u{a}end"]);
     }

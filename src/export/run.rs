@@ -119,7 +119,7 @@ pub fn export(archive: &Archive, snapshot: &Snapshot, request: &Request, out: &P
     let root = Dir::open(out).map_err(|e| Error::io(Kind::Storage, "cannot open the target folder", out, e))?;
     let mut run =
         Run { archive, request, root: &root, monitor, done: Done::default(), exceptions: None, matched: HashSet::new() };
-    monitor.phase("export", Some(total));
+    monitor.phase("export", (!request.selection.is_by_item()).then_some(total));
     for (account, plan, collections) in accounts {
         match collections {
             Ok(collections) => run.account(account, plan, &collections)?,
@@ -226,7 +226,7 @@ impl<'a> Record<'a> {
 impl Run<'_> {
     fn account(&mut self, account: &AccountEntry, mut plan: AccountPlan, collections: &[CollectionEntry]) -> Result<()> {
         let name = &account.account;
-        let wanted = |c: &CollectionEntry| self.request.selection.wants_collection(&c.head.path);
+        let wanted = |c: &CollectionEntry| self.request.selection.wants_collection(&c.head.path) && self.wants_any(c);
         let destinations: Vec<(&CollectionEntry, Destination, bool)> =
             collections.iter().map(|c| (c, plan.collection(&c.head, self.request.format), wanted(c))).collect();
         if destinations.iter().all(|(.., wanted)| !wanted) {
@@ -263,6 +263,22 @@ impl Run<'_> {
         placements.finish()?;
         heads.finish()?;
         losses.iter().try_for_each(|loss| self.exception(name, "", Place::default(), Sort::Failed, loss))
+    }
+
+    /// Is any item of the collection wanted? One that is empty is, unless single items are asked for. Of a damaged listing
+    /// nobody can say, and what can be read of it is looked at.
+    fn wants_any(&self, entry: &CollectionEntry) -> bool {
+        let selection = &self.request.selection;
+        if !selection.is_by_item() {
+            return true;
+        }
+        let mut any = false;
+        let read = self.archive.placements(entry, &mut |placement| {
+            any = selection.wants(&placement) != Wanted::No;
+            // An error ends the reading.
+            if any { Err(Error::new(Kind::Internal, "found")) } else { Ok(()) }
+        });
+        any || read.is_err()
     }
 
     fn collection(
@@ -384,8 +400,7 @@ impl Run<'_> {
 
     /// Writes the files of several items whole, unless single items are asked for.
     fn originals(&mut self, account: &str, home: &Dir, plan: &mut AccountPlan, entries: &[&CollectionEntry]) -> Result<()> {
-        let Selection { since, before, objects, message_ids, .. } = &self.request.selection;
-        if since.is_some() || before.is_some() || !objects.is_empty() || !message_ids.is_empty() {
+        if self.request.selection.is_by_item() {
             return Ok(());
         }
         let mut seen = HashSet::new();

@@ -45,6 +45,11 @@ impl Selection {
         self.collections.is_empty() || self.collections.iter().any(|wanted| path.0.starts_with(&wanted.0))
     }
 
+    /// Does it depend on the item whether it is wanted?
+    pub fn is_by_item(&self) -> bool {
+        self.since.is_some() || self.before.is_some() || !self.objects.is_empty() || !self.message_ids.is_empty()
+    }
+
     /// Is the item wanted?
     pub fn wants(&self, item: &Placement) -> Wanted {
         let bare = |id: &str| id.trim_start_matches('<').trim_end_matches('>').to_owned();
