@@ -131,7 +131,7 @@ fn a_maildir_comes_back_from_a_maildir_with_all_its_state() {
     maildir(&store);
     snapshot(&first, &[("anna", &store)]);
     let done = take_out(&first, &out, Format::Maildir, Selection::default());
-    assert_eq!((done.written, done.failed, done.altered), (7, 0, 0), "{done:?}");
+    assert_eq!((done.written, done.failed, done.altered, done.renamed), (7, 0, 0, 0), "{done:?}");
     let exported = out.join("anna/Maildir");
     snapshot(&second, &[("anna", &exported)]);
     assert_eq!(facts(&first, false).into_values().flatten().count(), 7);
@@ -430,7 +430,7 @@ fn calendars_contacts_and_originals_are_files_of_their_own() {
         ],
     )]);
     let done = take_out(&made.archive, &made.out, Format::Eml, Selection::default());
-    assert_eq!((done.written, done.originals), (3, 1));
+    assert_eq!((done.written, done.originals, done.renamed), (3, 1, 0));
     let files: Vec<String> = tree(&made.out).into_iter().filter(|p| made.out.join(p).is_file()).collect();
     assert_eq!(
         files,
@@ -447,6 +447,23 @@ fn calendars_contacts_and_originals_are_files_of_their_own() {
     assert!(
         lines.lines().next().unwrap().starts_with(r#"{"file":"calendars/Work/1@x.ics","collection":["Work"],"kind":"calendar""#),
         "{lines}"
+    );
+}
+
+#[test]
+fn a_folder_that_the_format_cannot_name_is_counted_and_keeps_its_name_in_the_record() {
+    let mail = |path: &[&str]| (head(path, CollectionKind::Mail), vec![], vec![]);
+    let made = made(vec![("anna", vec![mail(&["v1.2"]), mail(&["v1_2"]), mail(&["a:b"]), mail(&["Plain", "One"])])]);
+    for (format, renamed) in [(Format::Maildir, 2), (Format::Mbox, 1), (Format::Eml, 1)] {
+        let out = made.out.join(format!("{format:?}"));
+        assert_eq!(take_out(&made.archive, &out, format, Selection::default()).renamed, renamed, "{format:?}");
+        let lines = fs::read_to_string(out.join("anna/collections.jsonl")).unwrap();
+        assert!(lines.contains(r#""path":["v1.2"]"#) && lines.contains(r#""path":["a:b"]"#), "{lines}");
+    }
+    let folders = tree(&made.out.join("Maildir/anna/Maildir"));
+    assert!(
+        folders.contains(&".v1_2".to_owned()) && folders.iter().any(|f| f.starts_with(".v1_2~") && !f.contains('/')),
+        "{folders:?}"
     );
 }
 

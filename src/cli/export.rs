@@ -102,6 +102,9 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
         out.json(&report)?;
         return Ok(verdict.code());
     }
+    if done.renamed > 0 {
+        out.line(format_args!("{:>8} collections have other names there: collections.jsonl has both", done.renamed))?;
+    }
     for (reason, count) in &done.reasons {
         out.line(format_args!("{count:>8} {reason}"))?;
     }

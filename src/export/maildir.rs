@@ -49,6 +49,11 @@ pub(super) fn folder_name(path: &CollectionPath) -> Option<String> {
     Some(format!(".{}~{}", level(&last), Digest::of(path.to_string().as_bytes()).short()))
 }
 
+/// The name that the folder has if Maildir++ has a way to write it.
+pub(super) fn plain_name(path: &CollectionPath) -> String {
+    path.0.iter().map(|segment| format!(".{}", mutf7::encode(segment))).collect()
+}
+
 /// A message's name up to the flags.
 pub(super) fn base_name(number: u64, item: &Placement) -> String {
     let seconds = item.date.map_or(0, |d| d.at.as_second()).max(0);
@@ -275,6 +280,7 @@ mod tests {
         assert_eq!(name(&["INBOX", "a"]).as_deref(), Some(".INBOX.a"));
         assert_eq!(name(&["Kunden", "Müller & Söhne"]).as_deref(), Some(".Kunden.M&APw-ller &- S&APY-hne"));
         assert_eq!(name(&["v1.2/x"]).as_deref(), Some(".v1_2_x"));
+        assert_eq!(plain_name(&CollectionPath::new(["v1.2/x", "ü"])), ".v1.2/x.&APw-");
         assert_eq!(name(&["", ""]).as_deref(), Some("._._"));
         assert_eq!(name(&[]).as_deref(), Some("._"));
         let long = name(&["a", &"ü".repeat(300)]).unwrap();

@@ -167,7 +167,9 @@ impl<'a> Quoting<'a> {
     fn header(&mut self, head: &[u8], complete: bool) -> io::Result<()> {
         write_from_line(self.item, head, &mut self.losses, self.out)?;
         for line in head.split_inclusive(|b| *b == b'\n') {
-            if line.starts_with(FROM) {
+            // `From : a@b` is an old way to write the field; quoted it would be none any more.
+            if line.starts_with(FROM) && !line[FROM.len()..].trim_ascii_start().starts_with(b":") {
+                self.losses.push(Loss::new("a From_ line in the header was quoted", ""));
                 self.out.write_all(b">")?;
             }
             self.out.write_all(line)?;
@@ -287,7 +289,7 @@ fn write_from_line(item: &Placement, head: &[u8], losses: &mut Vec<Loss>, out: &
 /// The fields of a header, unfolded only as far as their lines belong together.
 fn fields(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = head;
-    std::iter::from_fn(move || {
+    let mut next = move || {
         let mut end = 0;
         loop {
             end += memchr::memchr(b'\n', &rest[end..]).map_or(rest.len() - end, |at| at + 1);
@@ -297,8 +299,16 @@ fn fields(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         }
         let (field, after) = rest.split_at(end);
         rest = after;
-        let colon = field.iter().position(|b| *b == b':').unwrap_or(field.len());
-        (!field.is_empty()).then(|| (field[..colon].trim_ascii(), field.get(colon + 1..).unwrap_or_default().trim_ascii()))
+        (!field.is_empty()).then_some(field)
+    };
+    std::iter::from_fn(move || {
+        loop {
+            let field = next()?;
+            // A line without a colon is no field.
+            if let Some(colon) = field.iter().position(|b| *b == b':') {
+                return Some((field[..colon].trim_ascii(), field[colon + 1..].trim_ascii()));
+            }
+        }
     })
 }
 
@@ -324,59 +334,122 @@ fn status_letters(value: &[u8]) -> impl Iterator<Item = u8> {
     value.iter().copied().filter(|b| b"RAFTD".contains(b))
 }
 
-/// The lines to add at the end of the header, and what cannot be said by lines.
-fn state_lines(item: &Placement, head: &[u8], complete: bool) -> (Vec<u8>, Vec<Loss>) {
-    let has = |flag: Flag| item.flags.contains(&flag);
-    let letters: BTreeSet<u8> =
-        [(Flag::Seen, b'R'), (Flag::Answered, b'A'), (Flag::Flagged, b'F'), (Flag::Draft, b'T'), (Flag::Deleted, b'D')]
-            .into_iter()
-            .filter(|(flag, _)| has(*flag))
-            .map(|(_, letter)| letter)
-            .collect();
-    let is_word = |k: &&String| !k.is_empty() && !k.contains(|c: char| c.is_control() || c.is_whitespace() || c == ',');
-    let (words, others): (Vec<&String>, Vec<&String>) = item.keywords.iter().partition(is_word);
-    let mut losses: Vec<Loss> =
-        others.into_iter().map(|k| Loss::new("a keyword cannot be written", crate::model::printable(k))).collect();
+/// State as the lines of a header say it, or as they are to say it.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Said {
+    /// Of `Status` and `X-Status`: R read, A answered, F flagged, T draft, D deleted.
+    letters: BTreeSet<u8>,
+    words: BTreeSet<String>,
+}
 
-    let (mut own_letters, mut own_words, mut own) = (BTreeSet::new(), BTreeSet::new(), false);
-    for (name, value) in fields(head) {
-        if name.eq_ignore_ascii_case(b"status") || name.eq_ignore_ascii_case(b"x-status") {
-            own = true;
-            own_letters.extend(status_letters(value));
-        } else if name.eq_ignore_ascii_case(b"x-keywords") {
-            own = true;
-            let text = String::from_utf8_lossy(value);
-            own_words.extend(text.split([' ', '\t', '\r', '\n', ',']).filter(|w| !w.is_empty()).map(str::to_owned));
+impl Said {
+    fn words(&mut self, value: &[u8]) {
+        let text = String::from_utf8_lossy(value);
+        self.words.extend(text.split([' ', '\t', '\r', '\n', ',']).filter(|w| !w.is_empty()).map(str::to_owned));
+    }
+
+    /// What Thunderbird's own lines at the beginning of a header say, which other programs read too.
+    fn by_thunderbird(head: &[u8]) -> Said {
+        let mut said = Said::default();
+        let hex = |value: &[u8]| u32::from_str_radix(&String::from_utf8_lossy(value), 16).unwrap_or_default();
+        for (name, value) in fields(head) {
+            let name = name.to_ascii_lowercase();
+            let bits: &[(u32, u8)] = match name.as_slice() {
+                b"x-mozilla-status" => &[(0x1, b'R'), (0x2, b'A'), (0x4, b'F'), (0x8, b'D')],
+                b"x-mozilla-status2" => &[(0x0020_0000, b'D')],
+                _ => &[],
+            };
+            said.letters.extend(bits.iter().filter(|(bit, _)| hex(value) & bit != 0).map(|(_, letter)| *letter));
+            match name.as_slice() {
+                b"x-mozilla-status" if hex(value) & 0x1000 != 0 => said.words(b"$Forwarded"),
+                b"x-mozilla-keys" => said.words(value),
+                name if name.starts_with(b"x-") || name == b"fcc" => {}
+                _ => break,
+            }
         }
+        said
     }
-    if own {
-        if own_letters != letters || own_words != words.iter().map(|w| (*w).clone()).collect() {
-            losses.push(Loss::new("its own Status lines say something else", ""));
+
+    /// What the lines say that mbox programs write; None if there are none.
+    fn by_status_lines(head: &[u8]) -> Option<Said> {
+        let (mut said, mut any) = (Said::default(), false);
+        for (name, value) in fields(head) {
+            let status = name.eq_ignore_ascii_case(b"status") || name.eq_ignore_ascii_case(b"x-status");
+            let keywords = name.eq_ignore_ascii_case(b"x-keywords");
+            if status {
+                said.letters.extend(status_letters(value));
+            } else if keywords {
+                said.words(value);
+            }
+            any |= status || keywords;
         }
-        return (Vec::new(), losses);
+        any.then_some(said)
     }
-    if letters.is_empty() && words.is_empty() {
-        return (Vec::new(), losses);
+
+    /// What is to be said of an item, and the keywords that cannot.
+    fn of(item: &Placement) -> (Said, Vec<Loss>) {
+        let (mut said, mut losses) = (Said::default(), Vec::new());
+        said.letters.extend(item.flags.iter().map(|flag| match flag {
+            Flag::Seen => b'R',
+            Flag::Answered => b'A',
+            Flag::Flagged => b'F',
+            Flag::Draft => b'T',
+            Flag::Deleted => b'D',
+        }));
+        for keyword in &item.keywords {
+            if keyword.is_empty() || keyword.contains(|c: char| c.is_control() || c.is_whitespace() || c == ',') {
+                losses.push(Loss::new("a keyword cannot be written", crate::model::printable(keyword)));
+            } else {
+                said.words.insert(keyword.clone());
+            }
+        }
+        (said, losses)
     }
-    let first = head.split(|b| *b == b'\n').next().unwrap_or_default();
-    let name = first.iter().take_while(|b| matches!(b, 33..=57 | 59..=126)).count();
-    if !complete || (!head.is_empty() && (name == 0 || first.get(name) != Some(&b':'))) {
+
+    fn and(mut self, other: &Said) -> Said {
+        self.letters.extend(&other.letters);
+        self.words.extend(other.words.iter().cloned());
+        self
+    }
+
+    fn lines(&self, eol: &str) -> String {
+        let mut lines = String::new();
+        if self.letters.contains(&b'R') {
+            lines.push_str(&format!("Status: RO{eol}"));
+        }
+        let more: String = b"AFTD".iter().filter(|l| self.letters.contains(l)).map(|l| char::from(*l)).collect();
+        if !more.is_empty() {
+            lines.push_str(&format!("X-Status: {more}{eol}"));
+        }
+        if !self.words.is_empty() {
+            let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+            lines.push_str(&format!("X-Keywords: {}{eol}", words.join(" ")));
+        }
+        lines
+    }
+}
+
+/// Does a header begin like one, or with a From_ line and then like one?
+fn begins_with_field(head: &[u8]) -> bool {
+    head.split(|b| *b == b'\n').find(|line| !line.starts_with(FROM) && !line.starts_with(b">From ")).is_some_and(|line| {
+        let name = line.iter().take_while(|b| matches!(b, 33..=57 | 59..=126)).count();
+        name > 0 && line.get(name) == Some(&b':')
+    })
+}
+
+/// The lines to add at the end of the header, and what the message will not say as the archive does.
+fn state_lines(item: &Placement, head: &[u8], complete: bool) -> (Vec<u8>, Vec<Loss>) {
+    let (wanted, mut losses) = Said::of(item);
+    let thunderbird = Said::by_thunderbird(head);
+    let own = Said::by_status_lines(head);
+    let can_add = own.is_none() && complete && (head.is_empty() || begins_with_field(head));
+    if own.is_none() && !can_add && wanted != Said::default() {
         losses.push(Loss::new("it has no header for flags and keywords", ""));
         return (Vec::new(), losses);
     }
-    let eol = if head.ends_with(b"\r\n") { "\r\n" } else { "\n" };
-    let mut lines = String::new();
-    if letters.contains(&b'R') {
-        lines.push_str("Status: RO");
-        lines.push_str(eol);
-    }
-    let more: String = b"AFTD".iter().filter(|l| letters.contains(l)).map(|l| char::from(*l)).collect();
-    if !more.is_empty() {
-        lines.push_str(&format!("X-Status: {more}{eol}"));
-    }
-    if !words.is_empty() {
-        let words: Vec<&str> = words.iter().map(|w| w.as_str()).collect();
-        lines.push_str(&format!("X-Keywords: {}{eol}", words.join(" ")));
+    let lines = if can_add { wanted.lines(if head.ends_with(b"\r\n") { "\r\n" } else { "\n" }) } else { String::new() };
+    if own.unwrap_or_else(|| wanted.clone()).and(&thunderbird) != wanted {
+        losses.push(Loss::new("its own lines of state say something else", ""));
     }
     (lines.into_bytes(), losses)
 }
@@ -409,11 +482,11 @@ mod tests {
 
     #[test]
     fn body_lines_get_one_more_quote_and_the_header_keeps_its_own() {
-        let bytes = b"Return-Path: <a@b>\n>From x\nFrom y\nA: b\n\nFrom 1\n>From 2\n>>From 3\n> From 4\nFrom\nxFrom 5\nFrom 6\n";
+        let bytes = b"Return-Path: <a@b>\n>From x\nFrom y\nFrom : z\nA: b\n\nFrom 1\n>From 2\n>>From 3\n> From 4\nFrom\nxFrom 5\nFrom 6\n";
         for piece in [1, 2, 3, 5, 1000] {
             let (text, losses) = written(&dated(), bytes, piece);
-            let want = "From a@b Tue Jan  2 03:04:05 2024\nReturn-Path: <a@b>\n>From x\n>From y\nA: b\n\n>From 1\n>>From 2\n>>>From 3\n> From 4\nFrom\nxFrom 5\n>From 6\n\n";
-            assert_eq!((text.as_str(), losses), (want, vec![]), "pieces of {piece}");
+            let want = "From a@b Tue Jan  2 03:04:05 2024\nReturn-Path: <a@b>\n>From x\n>From y\nFrom : z\nA: b\n\n>From 1\n>>From 2\n>>>From 3\n> From 4\nFrom\nxFrom 5\n>From 6\n\n";
+            assert_eq!((text.as_str(), losses), (want, vec!["a From_ line in the header was quoted"]), "pieces of {piece}");
         }
     }
 
@@ -430,9 +503,20 @@ mod tests {
         let (text, losses) = written(&message, own, 3);
         assert_eq!((text, losses), (format!("{head}{}\n", String::from_utf8_lossy(own)), vec![]));
         let (_, losses) = written(&message, b"Status: O\n\nb\n", 3);
-        assert_eq!(losses, ["its own Status lines say something else"]);
+        assert_eq!(losses, ["its own lines of state say something else"]);
         let (text, losses) = written(&message, b"no header here\n\nb\n", 3);
         assert_eq!((text, losses), (format!("{head}no header here\n\nb\n\n"), vec!["it has no header for flags and keywords"]));
+        let mozilla = b"X-Mozilla-Status: 1003\nX-Mozilla-Keys: $Label1\nA: b\n\n";
+        let (text, losses) = written(&message, mozilla, 3);
+        assert!(
+            text.contains("A: b\nStatus: RO\n") && losses == ["its own lines of state say something else"],
+            "{text} {losses:?}"
+        );
+        message.keywords.push("$Forwarded".into());
+        assert!(written(&message, mozilla, 3).1.is_empty(), "all of it is wanted");
+        assert!(Said::by_thunderbird(b"From \r\nX-Mozilla-Status: 0001\r\n").letters.contains(&b'R'));
+        assert_eq!(Said::by_thunderbird(b"A: b\nX-Mozilla-Status: 0001\n").letters.len(), 0);
+        assert!(written(&message, b"From x\nA: b\n\n", 3).0.contains("\n>From x\nA: b\nStatus: RO\n"));
         message.keywords = vec!["two words".into()];
         assert_eq!(
             written(&message, b"A: b", 1),

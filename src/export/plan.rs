@@ -68,6 +68,21 @@ impl Destination {
     }
 }
 
+impl Destination {
+    /// Is it called as the collection is? Names that file systems or Maildir++ cannot have are changed.
+    pub(super) fn keeps_name(&self, head: &CollectionHead) -> bool {
+        let plain = head.path.0.join("/");
+        match self {
+            Destination::Maildir(None) | Destination::Files(_) => true,
+            Destination::Maildir(Some(name)) => *name == maildir::plain_name(&head.path),
+            Destination::Mbox { folder, file } => {
+                [&folder[1..], std::slice::from_ref(file)].concat().join("/") == plain + ".mbox"
+            }
+            Destination::Messages(folder) | Destination::Objects(folder, _) => folder[1..].join("/") == plain,
+        }
+    }
+}
+
 impl AccountPlan {
     /// Where a collection goes; to be asked for all collections, in order.
     pub(super) fn collection(&mut self, head: &CollectionHead, format: Format) -> Destination {

@@ -46,6 +46,8 @@ pub struct Done {
     pub failed: u64,
     /// Items written without something that the target cannot keep.
     pub altered: u64,
+    /// Collections that have another name there; `collections.jsonl` has both.
+    pub renamed: u64,
     /// Files of several items that were written, or were there, whole.
     pub originals: u64,
     /// Bytes of the items written or there.
@@ -245,6 +247,7 @@ impl Run<'_> {
         let mut placements = Record::begin(&home, "placements.jsonl")?;
         let mut heads = Record::begin(&home, "collections.jsonl")?;
         for (entry, to, _) in destinations.iter().filter(|(.., wanted)| *wanted) {
+            self.done.renamed += u64::from(!to.keeps_name(&entry.head));
             heads.line(&CollectionLine { folder: to.shown(), head: &entry.head })?;
             self.collection(name, &home, &mut plan, entry, to, &mut placements)?;
         }
