@@ -4,7 +4,6 @@
 //! into `Status`, `X-Status` and `X-Keywords`, but only into a message that has none of these lines; a message whose last
 //! line has no end gets one. Subfolders of `Name.mbox` lie in a folder `Name`.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek as _, SeekFrom, Write};
 
@@ -15,9 +14,10 @@ use super::deliver::{Fate, Loss, Outcome, Tracking, ends_all, part_name};
 use super::dir::Dir;
 use super::plan::AccountPlan;
 use super::run::{Finished, Item, Writer};
+use super::status::{FROM, fields, state_lines};
 use crate::archive::Archive;
 use crate::error::{Error, Kind, Result};
-use crate::model::{Flag, Placement};
+use crate::model::Placement;
 
 /// Larger messages are not held in memory.
 const WHOLE_BYTES: u64 = 16 << 20;
@@ -157,8 +157,6 @@ struct Quoting<'a> {
     losses: Vec<Loss>,
 }
 
-const FROM: &[u8; 5] = b"From ";
-
 impl<'a> Quoting<'a> {
     fn new(item: &'a Placement, out: &'a mut dyn Write) -> Self {
         Quoting { item, out, head: Some(Vec::new()), matched: Some(0), last: b'\n', losses: Vec::new() }
@@ -286,32 +284,6 @@ fn write_from_line(item: &Placement, head: &[u8], losses: &mut Vec<Loss>, out: &
     writeln!(out, "From {sender} {}", at.strftime("%a %b %e %H:%M:%S %Y"))
 }
 
-/// The fields of a header, unfolded only as far as their lines belong together.
-fn fields(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let mut rest = head;
-    let mut next = move || {
-        let mut end = 0;
-        loop {
-            end += memchr::memchr(b'\n', &rest[end..]).map_or(rest.len() - end, |at| at + 1);
-            if end >= rest.len() || !matches!(rest[end], b' ' | b'\t') {
-                break;
-            }
-        }
-        let (field, after) = rest.split_at(end);
-        rest = after;
-        (!field.is_empty()).then_some(field)
-    };
-    std::iter::from_fn(move || {
-        loop {
-            let field = next()?;
-            // A line without a colon is no field.
-            if let Some(colon) = field.iter().position(|b| *b == b':') {
-                return Some((field[..colon].trim_ascii(), field[colon + 1..].trim_ascii()));
-            }
-        }
-    })
-}
-
 fn sender(head: &[u8]) -> Option<String> {
     ["return-path", "sender", "from"].into_iter().find_map(|wanted| {
         let (_, value) = fields(head).find(|(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()))?;
@@ -327,139 +299,13 @@ fn sender(head: &[u8]) -> Option<String> {
     })
 }
 
-/// The letters of a `Status` or `X-Status` line; none if the line is about something else, such as a delivery.
-fn status_letters(value: &[u8]) -> impl Iterator<Item = u8> {
-    let known = value.len() <= 12 && value.iter().all(|b| b"ROUNADFTCGHIJKLPQSW$".contains(b));
-    let value = if known { value } else { &[] };
-    value.iter().copied().filter(|b| b"RAFTD".contains(b))
-}
-
-/// State as the lines of a header say it, or as they are to say it.
-#[derive(Clone, Default, PartialEq, Eq)]
-struct Said {
-    /// Of `Status` and `X-Status`: R read, A answered, F flagged, T draft, D deleted.
-    letters: BTreeSet<u8>,
-    words: BTreeSet<String>,
-}
-
-impl Said {
-    fn words(&mut self, value: &[u8]) {
-        let text = String::from_utf8_lossy(value);
-        self.words.extend(text.split([' ', '\t', '\r', '\n', ',']).filter(|w| !w.is_empty()).map(str::to_owned));
-    }
-
-    /// What Thunderbird's own lines at the beginning of a header say, which other programs read too.
-    fn by_thunderbird(head: &[u8]) -> Said {
-        let mut said = Said::default();
-        let hex = |value: &[u8]| u32::from_str_radix(&String::from_utf8_lossy(value), 16).unwrap_or_default();
-        for (name, value) in fields(head) {
-            let name = name.to_ascii_lowercase();
-            let bits: &[(u32, u8)] = match name.as_slice() {
-                b"x-mozilla-status" => &[(0x1, b'R'), (0x2, b'A'), (0x4, b'F'), (0x8, b'D')],
-                b"x-mozilla-status2" => &[(0x0020_0000, b'D')],
-                _ => &[],
-            };
-            said.letters.extend(bits.iter().filter(|(bit, _)| hex(value) & bit != 0).map(|(_, letter)| *letter));
-            match name.as_slice() {
-                b"x-mozilla-status" if hex(value) & 0x1000 != 0 => said.words(b"$Forwarded"),
-                b"x-mozilla-keys" => said.words(value),
-                name if name.starts_with(b"x-") || name == b"fcc" => {}
-                _ => break,
-            }
-        }
-        said
-    }
-
-    /// What the lines say that mbox programs write; None if there are none.
-    fn by_status_lines(head: &[u8]) -> Option<Said> {
-        let (mut said, mut any) = (Said::default(), false);
-        for (name, value) in fields(head) {
-            let status = name.eq_ignore_ascii_case(b"status") || name.eq_ignore_ascii_case(b"x-status");
-            let keywords = name.eq_ignore_ascii_case(b"x-keywords");
-            if status {
-                said.letters.extend(status_letters(value));
-            } else if keywords {
-                said.words(value);
-            }
-            any |= status || keywords;
-        }
-        any.then_some(said)
-    }
-
-    /// What is to be said of an item, and the keywords that cannot.
-    fn of(item: &Placement) -> (Said, Vec<Loss>) {
-        let (mut said, mut losses) = (Said::default(), Vec::new());
-        said.letters.extend(item.flags.iter().map(|flag| match flag {
-            Flag::Seen => b'R',
-            Flag::Answered => b'A',
-            Flag::Flagged => b'F',
-            Flag::Draft => b'T',
-            Flag::Deleted => b'D',
-        }));
-        for keyword in &item.keywords {
-            if keyword.is_empty() || keyword.contains(|c: char| c.is_control() || c.is_whitespace() || c == ',') {
-                losses.push(Loss::new("a keyword cannot be written", crate::model::printable(keyword)));
-            } else {
-                said.words.insert(keyword.clone());
-            }
-        }
-        (said, losses)
-    }
-
-    fn and(mut self, other: &Said) -> Said {
-        self.letters.extend(&other.letters);
-        self.words.extend(other.words.iter().cloned());
-        self
-    }
-
-    fn lines(&self, eol: &str) -> String {
-        let mut lines = String::new();
-        if self.letters.contains(&b'R') {
-            lines.push_str(&format!("Status: RO{eol}"));
-        }
-        let more: String = b"AFTD".iter().filter(|l| self.letters.contains(l)).map(|l| char::from(*l)).collect();
-        if !more.is_empty() {
-            lines.push_str(&format!("X-Status: {more}{eol}"));
-        }
-        if !self.words.is_empty() {
-            let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
-            lines.push_str(&format!("X-Keywords: {}{eol}", words.join(" ")));
-        }
-        lines
-    }
-}
-
-/// Does a header begin like one, or with a From_ line and then like one?
-fn begins_with_field(head: &[u8]) -> bool {
-    head.split(|b| *b == b'\n').find(|line| !line.starts_with(FROM) && !line.starts_with(b">From ")).is_some_and(|line| {
-        let name = line.iter().take_while(|b| matches!(b, 33..=57 | 59..=126)).count();
-        name > 0 && line.get(name) == Some(&b':')
-    })
-}
-
-/// The lines to add at the end of the header, and what the message will not say as the archive does.
-fn state_lines(item: &Placement, head: &[u8], complete: bool) -> (Vec<u8>, Vec<Loss>) {
-    let (wanted, mut losses) = Said::of(item);
-    let thunderbird = Said::by_thunderbird(head);
-    let own = Said::by_status_lines(head);
-    let can_add = own.is_none() && complete && (head.is_empty() || begins_with_field(head));
-    if own.is_none() && !can_add && wanted != Said::default() {
-        losses.push(Loss::new("it has no header for flags and keywords", ""));
-        return (Vec::new(), losses);
-    }
-    let lines = if can_add { wanted.lines(if head.ends_with(b"\r\n") { "\r\n" } else { "\n" }) } else { String::new() };
-    if own.unwrap_or_else(|| wanted.clone()).and(&thunderbird) != wanted {
-        losses.push(Loss::new("its own lines of state say something else", ""));
-    }
-    (lines.into_bytes(), losses)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::export::tests::item;
+    use crate::model::Flag;
 
     fn written(item: &Placement, bytes: &[u8], piece: usize) -> (String, Vec<&'static str>) {
         let mut out = Vec::new();
@@ -514,8 +360,6 @@ mod tests {
         );
         message.keywords.push("$Forwarded".into());
         assert!(written(&message, mozilla, 3).1.is_empty(), "all of it is wanted");
-        assert!(Said::by_thunderbird(b"From \r\nX-Mozilla-Status: 0001\r\n").letters.contains(&b'R'));
-        assert_eq!(Said::by_thunderbird(b"A: b\nX-Mozilla-Status: 0001\n").letters.len(), 0);
         assert!(written(&message, b"From x\nA: b\n\n", 3).0.contains("\n>From x\nA: b\nStatus: RO\n"));
         message.keywords = vec!["two words".into()];
         assert_eq!(

@@ -13,6 +13,7 @@ mod plan;
 mod run;
 mod select;
 mod separate;
+mod status;
 
 #[cfg(test)]
 mod tests;
