@@ -139,7 +139,9 @@ fn write(archive: &Archive, delivery: &mut Delivery) -> io::Result<Fate> {
         return Ok(if same { Fate::There } else { Fate::Failed(Loss::new(TAKEN, "")) });
     }
     let file = delivery.part_in.create_part(&delivery.part)?;
-    if let Err(e) = fill(archive, delivery.sha256, &file)? {
+    // Nothing half written stays; if even that cannot be removed, the next run will.
+    let filled = fill(archive, delivery.sha256, &file).inspect_err(|_| drop(delivery.part_in.remove(&delivery.part)))?;
+    if let Err(e) = filled {
         delivery.part_in.remove(&delivery.part)?;
         return Ok(Fate::Failed(Loss::new("the item is damaged in the archive", e.to_string())));
     }
