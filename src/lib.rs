@@ -12,7 +12,9 @@
 
 pub mod archive;
 pub mod cli;
+pub mod diff;
 pub mod error;
+pub mod export;
 pub mod mime;
 pub mod model;
 pub mod monitor;

@@ -1,6 +1,7 @@
 //! The `floe` command: parse, run one command, turn the kind of error into an exit code.
 
-use std::io::Write as _;
+use std::error::Error as _;
+use std::io::{BufWriter, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -16,17 +17,22 @@ fn main() -> ExitCode {
             return ExitCode::from(if e.use_stderr() { 64 } else { 0 });
         }
     };
-    let mut out = std::io::stdout().lock();
-    match cli::run(cli, &mut out).and_then(|code| {
-        out.flush().map_err(|e| floe::Error::new(Kind::Storage, "cannot write to standard output").because(e))?;
-        Ok(code)
-    }) {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let done = cli::run(cli, &mut out);
+    let flushed = out.flush().map_err(|e| floe::Error::new(Kind::Storage, "cannot write to standard output").because(e));
+    match done.and_then(|code| flushed.map(|()| code)) {
         Ok(code) => ExitCode::from(code),
+        // Whoever read the output has seen enough, as in `floe list | head`.
+        Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
             let hint = e.next_step().map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
-            // Where standard error cannot be written either, the exit code must do.
-            let _ = write!(std::io::stderr(), "error: {e}\n{hint}FAIL\n");
+            let _ = writeln!(std::io::stderr(), "error: {e}\n{hint}FAIL");
             ExitCode::from(if e.kind() == Kind::Usage { 64 } else { 2 })
         }
     }
+}
+
+fn is_broken_pipe(e: &floe::Error) -> bool {
+    let cause = e.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }

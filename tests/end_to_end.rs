@@ -175,7 +175,7 @@ fn a_tree_of_accounts_comes_out_with_flags_folders_dates_and_files() {
     assert!(text.contains("found 3 = captured 2 + skipped 1 + failed 0"), "{text}");
     ok(floe(&["export", archive.to_str().unwrap(), "--out", out.to_str().unwrap()]));
     assert_eq!(fs::read(out.join("anna/files/papers/plan.txt")).unwrap(), b"a plan");
-    let mails: Vec<_> = fs::read_dir(out.join("anna/Übergabe")).unwrap().map(|e| e.unwrap()).collect();
+    let mails: Vec<_> = fs::read_dir(out.join("anna/mail/Übergabe")).unwrap().map(|e| e.unwrap()).collect();
     assert_eq!(mails.len(), 1);
     assert_eq!(mails[0].metadata().unwrap().modified().unwrap(), when);
     let restored = folder.path().join("restored");

@@ -6,20 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use floe::archive::{Archive, Options, Writer};
-use floe::model::{Digest, Exception, Flag, Placement};
-use floe::monitor::Monitor;
+use floe::model::{Digest, Flag, Placement};
+use floe::monitor::Silent;
 use floe::snapshot;
 use floe::source::discover;
-
-struct Quiet;
-
-impl Monitor for Quiet {
-    fn phase(&self, _: &str, _: Option<u64>) {}
-    fn advance(&self, _: u64, _: u64) {}
-    fn exception(&self, _: &Exception) {}
-    fn note(&self, _: &str) {}
-    fn done(&self) {}
-}
 
 /// A Maildir and an mbox, old enough to be trusted by their times.
 struct Store {
@@ -79,7 +69,7 @@ impl Store {
     fn snapshot(&self, archive: &Path, reread: bool) -> (Digest, u64) {
         let mut writer = Writer::open(archive, 3).unwrap();
         let found = discover(&[self.source()], &[], None).unwrap();
-        let done = snapshot::run(&found, &mut writer, Options { level: None, reread }, &Quiet).unwrap();
+        let done = snapshot::run(&found, &mut writer, Options { level: None, reread }, &Silent).unwrap();
         assert!(done.unbalanced.is_empty(), "{:?}", done.unbalanced);
         (done.snapshot.root.tree, done.new_objects)
     }

@@ -2,63 +2,99 @@
 
 use std::fmt::Write as _;
 
+/// Does the character drive a terminal or change the order or the lines in which text is shown?
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(c, '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+fn push_printable(out: &mut String, c: char) {
+    if is_unprintable(c) {
+        let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+    } else {
+        out.push(c);
+    }
+}
+
 /// The text with control characters and direction overrides shown as `\u{..}`, so that no mail can drive a terminal.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        let overrides = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-        if c.is_control() || overrides {
-            let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
-        } else {
-            out.push(c);
+    text.chars().for_each(|c| push_printable(&mut out, c));
+    out
+}
+
+/// As [`printable`], but lines stay lines and tabs stay tabs.
+pub fn printable_lines(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\n' | '\t' => out.push(c),
+            '\r' if chars.peek() == Some(&'\n') => {}
+            c => push_printable(&mut out, c),
         }
     }
     out
 }
 
+/// Longest name that [`safe_file_name`] makes.
+const MAX_BYTES: usize = 120;
+
 /// A single file name made from hostile text: no separators, no control characters, nothing that Windows, FAT or exFAT
 /// refuse, never empty, `.` or `..`, at most 120 bytes.
 ///
-/// Characters that may not stand are written as `%XX` of their UTF-8 bytes, and so is `%`, so that two different names
-/// stay different unless they are cut for length (then eight hex digits of the whole name's digest follow `~`).
+/// Characters that may not stand are written as `%XX` of their UTF-8 bytes, and so is `%`. Two different texts can still get
+/// one name (`con` and `_con`, names cut for length, names that differ in case only): who writes many files into one
+/// folder has to keep them apart.
 pub fn safe_file_name(text: &str) -> String {
-    const MAX_BYTES: usize = 120;
-    let mut out = String::with_capacity(text.len());
-    let escape = |out: &mut String, c: char| {
-        let mut buffer = [0u8; 4];
-        for byte in c.encode_utf8(&mut buffer).bytes() {
+    safe_file_name_of_bytes(text.as_bytes())
+}
+
+/// As [`safe_file_name`], from a name that need not be UTF-8.
+pub fn safe_file_name_of_bytes(name: &[u8]) -> String {
+    let mut out = String::with_capacity(name.len());
+    let escape = |out: &mut String, bytes: &[u8]| {
+        for byte in bytes {
             let _ = write!(out, "%{byte:02X}");
         }
     };
-    let last = text.chars().count().saturating_sub(1);
-    for (i, c) in text.chars().enumerate() {
-        let at_edge = (i == last && matches!(c, '.' | ' ')) || (i == 0 && matches!(c, '.' | ' ' | '-' | '~'));
-        let banned = matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|' | '%' | '\u{7f}');
-        if c.is_control() || banned || at_edge || printable(&c.to_string()).len() > c.len_utf8() {
-            escape(&mut out, c);
-        } else {
-            out.push(c);
+    let mut at = 0;
+    for chunk in name.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let end = at + c.len_utf8();
+            let at_edge = (end == name.len() && matches!(c, '.' | ' ')) || (at == 0 && matches!(c, '.' | ' ' | '-' | '~'));
+            let banned = matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|' | '%');
+            if banned || at_edge || is_unprintable(c) {
+                escape(&mut out, c.encode_utf8(&mut [0; 4]).as_bytes());
+            } else {
+                out.push(c);
+            }
+            at = end;
         }
+        escape(&mut out, chunk.invalid());
+        at += chunk.invalid().len();
     }
-    let stem = out.split('.').next().unwrap_or_default().to_ascii_uppercase();
-    let device = matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL")
-        || (stem.len() == 4
-            && (stem.starts_with("COM") || stem.starts_with("LPT"))
-            && stem.ends_with(|c: char| c.is_ascii_digit()));
-    if out.is_empty() || device {
+    if out.is_empty() || is_device(&out) {
         out.insert(0, '_');
     }
     if out.len() > MAX_BYTES {
-        let digest = super::Digest::of(text.as_bytes()).short();
-        let mut cut = MAX_BYTES - 9;
-        while !out.is_char_boundary(cut) {
-            cut -= 1;
-        }
-        out.truncate(cut);
+        let digest = super::Digest::of(name).short();
+        out.truncate(out.floor_char_boundary(MAX_BYTES - 9));
         out.push('~');
         out.push_str(&digest);
     }
     out
+}
+
+/// Is it the name of a device on Windows, whatever its extension?
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    let port = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
+    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
+        || port.is_some_and(|number| {
+            matches!(number, "¹" | "²" | "³") || (number.len() == 1 && number.as_bytes()[0].is_ascii_digit())
+        })
 }
 
 #[cfg(test)]
@@ -69,6 +105,7 @@ mod tests {
     fn terminal_escapes_are_shown_not_sent() {
         assert_eq!(printable("a\u{1b}[2Jb\u{202e}c"), "a\\u{1b}[2Jb\\u{202e}c");
         assert_eq!(printable("žluťoučký kůň 会議"), "žluťoučký kůň 会議");
+        assert_eq!(printable_lines("a\r\n\tb\rc\u{9b}0m\u{2028}\n"), "a\n\tb\\u{d}c\\u{9b}0m\\u{2028}\n");
     }
 
     #[test]
@@ -82,7 +119,10 @@ mod tests {
             ("a:b", "a%3Ab"),
             ("x.", "x%2E"),
             ("con", "_con"),
+            ("con .txt", "_con .txt"),
             ("COM1.txt", "_COM1.txt"),
+            ("lpt².x", "_lpt².x"),
+            ("comet", "comet"),
             ("100%", "100%25"),
             ("nul\0", "nul%00"),
             ("Müller & Söhne", "Müller & Söhne"),
@@ -92,5 +132,6 @@ mod tests {
         let long = "ü".repeat(500);
         assert!(safe_file_name(&long).len() <= 120);
         assert_ne!(safe_file_name(&long), safe_file_name(&format!("{long}x")));
+        assert_eq!(safe_file_name_of_bytes(b"gr\xfcn."), "gr%FCn%2E");
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -49,7 +50,7 @@ impl Monitor for Terminal {
         let (bar, template) = match total_bytes {
             Some(total) => (
                 ProgressBar::with_draw_target(Some(total), target),
-                "{prefix:>10} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {msg} left {eta}",
+                "{prefix:>10} [{bar:30}] {percent:>3} % of {total_bytes} {bytes_per_sec} {msg} {eta} left",
             ),
             None => {
                 (ProgressBar::with_draw_target(None, target), "{prefix:>10} {spinner} {bytes} {bytes_per_sec} {msg} {elapsed}")
@@ -59,6 +60,9 @@ impl Monitor for Terminal {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.set_prefix(name.to_owned());
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
         self.items.store(0, Ordering::Relaxed);
         *self.bar() = Some(bar);
     }
@@ -81,13 +85,9 @@ impl Monitor for Terminal {
                 Outcome::Failed => "FAILED",
             };
             let detail = if exception.detail.is_empty() { String::new() } else { format!(" ({})", printable(&exception.detail)) };
-            self.say(&format!(
-                "{word}: {} {}: {}: {}{detail}",
-                printable(&exception.account),
-                printable(&exception.collection),
-                exception.source,
-                exception.reason
-            ));
+            let place = [printable(&exception.account), printable(&exception.collection), exception.source.to_string()];
+            let place: Vec<String> = place.into_iter().filter(|part| !part.is_empty()).collect();
+            self.say(&format!("{word}: {}: {}{detail}", place.join(" "), printable(&exception.reason)));
         } else if n == SHOWN_EXCEPTIONS {
             self.say("more exceptions follow; all of them are listed in the archive");
         }

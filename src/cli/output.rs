@@ -1,0 +1,73 @@
+//! What commands print: lines, JSON, and the verdict.
+
+use std::fmt::Display;
+use std::io::Write;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::error::{Error, Kind, Result};
+
+/// Standard output, or what stands in for it.
+pub(super) struct Output<'a>(&'a mut dyn Write);
+
+impl<'a> Output<'a> {
+    pub(super) fn new(out: &'a mut dyn Write) -> Self {
+        Output(out)
+    }
+
+    /// One line, or several.
+    pub(super) fn line(&mut self, text: impl Display) -> Result<()> {
+        writeln!(self.0, "{text}").map_err(broken)
+    }
+
+    /// A value as one line of JSON.
+    pub(super) fn json(&mut self, value: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string(value).map_err(|e| Error::new(Kind::Internal, "cannot write JSON").because(e))?;
+        self.line(text)
+    }
+
+    /// The verdict's line; gives the exit code.
+    pub(super) fn verdict(&mut self, verdict: &Verdict) -> Result<u8> {
+        self.line(verdict.words())?;
+        Ok(verdict.code())
+    }
+
+    /// For bytes.
+    pub(super) fn bytes(&mut self) -> &mut dyn Write {
+        self.0
+    }
+}
+
+fn broken(e: std::io::Error) -> Error {
+    Error::new(Kind::Storage, "cannot write to standard output").because(e)
+}
+
+/// How a command that did or checked something ended, unless it failed as a whole.
+pub(super) enum Verdict {
+    /// All well.
+    Pass(String),
+    /// Finished, with exceptions that are listed.
+    WithExceptions(String),
+}
+
+impl Verdict {
+    pub(super) fn words(&self) -> String {
+        match self {
+            Verdict::Pass(what) => format!("PASS: {what}"),
+            Verdict::WithExceptions(what) => format!("PASS WITH EXCEPTIONS: {what}"),
+        }
+    }
+
+    pub(super) fn code(&self) -> u8 {
+        match self {
+            Verdict::Pass(_) => 0,
+            Verdict::WithExceptions(_) => 1,
+        }
+    }
+}
+
+/// A moment for people, in UTC.
+pub(super) fn shown_time(at: Timestamp) -> String {
+    at.strftime("%F %T").to_string()
+}

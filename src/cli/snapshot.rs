@@ -1,0 +1,112 @@
+//! `floe snapshot`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::output::{Output, Verdict};
+use crate::archive::{Options, Snapshot, Writer};
+use crate::error::{Error, Result};
+use crate::model::{Digest, Ledger};
+use crate::monitor::Terminal;
+use crate::snapshot::{self, Done};
+use crate::source::{Format, discover};
+
+/// Capture mail stores and files into an archive
+///
+/// Reads Maildirs, mbox files and folders of them, Thunderbird folders, Google Takeout mail, trees of messages, calendars,
+/// address books, and other files as they are. A PATH may hold one account or a tree of them. The source is never written to; what cannot be read is
+/// listed and counted, and the rest goes on. Can be repeated: what is unchanged is not read again, what the archive has already
+/// is not stored again, and earlier snapshots stay as they are.
+///
+/// Example: floe snapshot --account anna@acme.example=mail/anna --archive acme.floe
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Stores, or trees of accounts
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Folder of the archive; made when it is not there
+    #[arg(long, value_name = "DIR")]
+    archive: PathBuf,
+    /// The format of all paths, where they could be two things
+    #[arg(long = "as", value_name = "FORMAT")]
+    format: Option<Format>,
+    /// A store and the account that it belongs to; may be given again
+    #[arg(long = "account", value_name = "NAME=PATH", value_parser = named)]
+    accounts: Vec<(String, PathBuf)>,
+    /// zstd level for text; headers take four more, attachments never more than 3
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=22))]
+    level: i32,
+    /// Read unchanged files again too, in case one changed without a new time or size
+    #[arg(long)]
+    reread: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn named(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, path) = text.split_once('=').ok_or("write it as NAME=PATH")?;
+    Ok((name.to_owned(), PathBuf::from(path)))
+}
+
+/// The result as JSON.
+#[derive(Serialize)]
+struct Report<'a> {
+    snapshot: &'a str,
+    sha256: Digest,
+    tree: Digest,
+    new_objects: u64,
+    ledger: &'a Ledger,
+    accounts: BTreeMap<&'a str, &'a Ledger>,
+    skipped: u64,
+    failed: u64,
+    unbalanced: &'a [String],
+    verdict: String,
+}
+
+pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
+    let found = discover(&args.paths, &args.accounts, args.format)?;
+    if found.accounts.is_empty() {
+        return Err(Error::usage("no account was found").hint("name a path that holds mail, or --account NAME=PATH"));
+    }
+    let mut writer = Writer::open(&args.archive, args.level)?;
+    let options = Options { level: Some(args.level), reread: args.reread };
+    let done = snapshot::run(&found, &mut writer, options, &Terminal::new(args.json))?;
+    let l = &done.snapshot.root.ledger;
+    let verdict = if l.failed_total() > 0 {
+        Verdict::WithExceptions(format!("{} items could not be captured", l.failed_total()))
+    } else {
+        Verdict::Pass(format!("{} items, {} bytes", l.captured, l.bytes))
+    };
+    if args.json {
+        out.json(&report(&done, &verdict))?;
+    } else {
+        out.line(format_args!("snapshot {} with {} new objects", done.snapshot.id, done.new_objects))?;
+        let (skipped, failed) = (l.skipped_total(), l.failed_total());
+        out.line(format_args!("found {} = captured {} + skipped {skipped} + failed {failed}", l.found, l.captured))?;
+    }
+    if !done.unbalanced.is_empty() {
+        return Err(Error::source(format!("the ledger does not balance: {}", done.unbalanced.join("; ")))
+            .hint("the snapshot is kept; compare it with the source before you rely on it"));
+    }
+    if args.json { Ok(verdict.code()) } else { out.verdict(&verdict) }
+}
+
+fn report<'a>(done: &'a Done, verdict: &Verdict) -> Report<'a> {
+    let Snapshot { id, digest, root } = &done.snapshot;
+    let ledger = &root.ledger;
+    Report {
+        snapshot: id,
+        sha256: *digest,
+        tree: root.tree,
+        new_objects: done.new_objects,
+        ledger,
+        accounts: root.accounts.iter().map(|a| (a.account.as_str(), &a.ledger)).collect(),
+        skipped: ledger.skipped_total(),
+        failed: ledger.failed_total(),
+        unbalanced: &done.unbalanced,
+        verdict: if done.unbalanced.is_empty() { verdict.words() } else { "FAIL: the ledger does not balance".to_owned() },
+    }
+}
