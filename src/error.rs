@@ -60,16 +60,7 @@ impl Error {
 
     /// A failed read or write of `path`.
     pub fn io(kind: Kind, what: &str, path: &std::path::Path, cause: std::io::Error) -> Self {
-        let hint = match cause.kind() {
-            std::io::ErrorKind::StorageFull => Some("free some space on that disk, then run the same command again"),
-            std::io::ErrorKind::PermissionDenied => Some("run as a user who may read and write there"),
-            _ => None,
-        };
-        let mut error = Self::new(kind, what).with("path", path.display()).because(cause);
-        if let Some(hint) = hint {
-            error = error.hint(hint);
-        }
-        error
+        Self::new(kind, what).with("path", path.display()).because(cause)
     }
 
     /// Adds where it happened.
@@ -86,10 +77,21 @@ impl Error {
         self
     }
 
-    /// Adds the underlying error.
+    /// Adds the underlying error, and what to do about it where that is plain and nothing better was said.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.0.cause = Some(cause.into());
+        let cause = cause.into();
+        let hint = match cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+            Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::FileTooLarge | std::io::ErrorKind::QuotaExceeded) => {
+                Some("free some space on that disk, then run the same command again: what was finished before is kept")
+            }
+            Some(std::io::ErrorKind::PermissionDenied) => Some("run as a user who may read and write there"),
+            _ => None,
+        };
+        if self.0.hint.is_none() {
+            self.0.hint = hint.map(str::to_owned);
+        }
+        self.0.cause = Some(cause);
         self
     }
 

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
 }
 
 fn is_broken_pipe(e: &floe::Error) -> bool {
-    let cause = e.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
-    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+    std::iter::successors(e.source(), |&cause| cause.source())
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }

@@ -185,15 +185,32 @@ impl Part {
         Ok(())
     }
 
-    /// Digests are spread evenly, so the place of one is guessed from its first bytes and then narrowed down.
-    fn find(&self, store: &dyn Store, digest: &Digest) -> Result<Option<Record>> {
+    /// The records of an object; there are several where several packs hold it.
+    fn find(&self, store: &dyn Store, digest: &Digest) -> Result<Vec<Record>> {
         let (name, at) = match &self.records {
-            Records::Memory(records) => return Ok(records.binary_search_by_key(digest, |r| r.digest).ok().map(|i| records[i])),
+            Records::Memory(records) => return Ok(equal(records, |r| r.digest.cmp(digest)).to_vec()),
             Records::File { name, at } => (name, at),
         };
+        let mut window = [0u8; WINDOW as usize * RECORD_BYTES];
+        let mut rows = |from: u64, until: u64| {
+            let window = &mut window[..(until - from) as usize * RECORD_BYTES];
+            store.read_at(name, at + from * RECORD_BYTES as u64, window)?;
+            Ok::<_, Error>(window.as_chunks::<RECORD_BYTES>().0.to_vec())
+        };
+        let Some(hit) = self.search(digest, &mut rows)? else { return Ok(Vec::new()) };
+        let around = rows(hit.saturating_sub(WINDOW / 2), (hit + WINDOW / 2).min(self.count))?;
+        let records = equal(&around, |row| row[..32].cmp(digest.as_bytes())).iter().map(|row| {
+            let record = Record::from_bytes(row).filter(|r| (r.frame as usize) < self.frames.len());
+            record.ok_or_else(|| stale(name))
+        });
+        records.collect()
+    }
+
+    /// The number of one of an object's records. Digests are spread evenly, so its place is guessed from its first bytes and
+    /// then narrowed down.
+    fn search(&self, digest: &Digest, rows: &mut ReadRows<'_>) -> Result<Option<u64>> {
         let (mut low, mut high) = (0u64, self.count);
         let (mut below, mut above) = (0u64, u64::MAX);
-        let mut window = [0u8; WINDOW as usize * RECORD_BYTES];
         let wanted = leading(digest.as_bytes());
         let mut guesses = 0;
         while low < high {
@@ -204,14 +221,9 @@ impl Part {
             let centre = low + (ahead as u64).min(high - low - 1);
             let from = centre.saturating_sub(WINDOW / 2).max(low);
             let until = (from + WINDOW).min(high);
-            let window = &mut window[..(until - from) as usize * RECORD_BYTES];
-            store.read_at(name, at + from * RECORD_BYTES as u64, window)?;
-            let (rows, _) = window.as_chunks::<RECORD_BYTES>();
+            let rows = rows(from, until)?;
             match rows.binary_search_by(|row| row[..32].cmp(digest.as_bytes())) {
-                Ok(i) => {
-                    let record = Record::from_bytes(&rows[i]).filter(|r| (r.frame as usize) < self.frames.len());
-                    return record.map(Some).ok_or_else(|| stale(name));
-                }
+                Ok(i) => return Ok(Some(from + i as u64)),
                 Err(0) => (high, above) = (from, leading(&rows[0])),
                 Err(i) if i == rows.len() => (low, below) = (until, leading(&rows[i - 1])),
                 Err(_) => return Ok(None),
@@ -226,6 +238,16 @@ impl Part {
         let (pack, _) = self.packs.get(row.pack as usize)?;
         Some(Location { pack: *pack, frame: row.span, start: record.start, len: record.len, form: record.form })
     }
+}
+
+/// Reads the rows of an index file from one number to another.
+type ReadRows<'a> = dyn FnMut(u64, u64) -> Result<Vec<[u8; RECORD_BYTES]>> + 'a;
+
+/// The stretch of a sorted slice in which `order` says equal.
+fn equal<T>(sorted: &[T], order: impl Fn(&T) -> std::cmp::Ordering) -> &[T] {
+    let start = sorted.partition_point(|t| order(t).is_lt());
+    let length = sorted[start..].partition_point(|t| order(t).is_eq());
+    &sorted[start..start + length]
 }
 
 /// The first bytes of a digest as a number of the same order.
@@ -464,10 +486,10 @@ impl Index {
     pub fn find(&self, store: &dyn Store, digest: &Digest) -> Result<Vec<Location>> {
         let (mut whole, mut doubtful) = (Vec::new(), Vec::new());
         for part in &self.parts {
-            let Some(record) = part.find(store, digest)? else { continue };
-            let Some(location) = part.locate(&record) else { continue };
-            let size = part.packs.iter().find(|(p, _)| *p == location.pack).map_or(0, |(_, size)| *size);
-            if self.is_whole(&location.pack, size) { whole.push(location) } else { doubtful.push(location) }
+            for location in part.find(store, digest)?.iter().filter_map(|record| part.locate(record)) {
+                let size = part.packs.iter().find(|(p, _)| *p == location.pack).map_or(0, |(_, size)| *size);
+                if self.is_whole(&location.pack, size) { whole.push(location) } else { doubtful.push(location) }
+            }
         }
         whole.append(&mut doubtful);
         Ok(whole)
@@ -590,6 +612,26 @@ mod tests {
         }
         let files = store.list("index").unwrap().iter().filter(|f| f.name.ends_with(".idx")).count();
         assert!(files < MERGE_AT + 2, "merged files are removed: {files}");
+    }
+
+    #[test]
+    fn an_object_in_several_packs_is_found_in_all_of_them_those_that_are_there_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::new(folder.path());
+        let _lock = store.lock().unwrap();
+        let mut index = Index::open(&store).unwrap();
+        for pack in 0..MERGE_AT as u8 {
+            index.add(&store, sealed(pack, &store), records(0..500)).unwrap();
+        }
+        index.tidy(&store).unwrap();
+        assert_eq!(index.parts.len(), 1);
+        std::fs::remove_file(store.root().join(pack::pack_name(&Digest::of(&[0])))).unwrap();
+        let index = Index::open(&store).unwrap();
+        for n in 0..500u32 {
+            let found = index.find(&store, &Digest::of(&n.to_le_bytes())).unwrap();
+            assert_eq!(found.len(), MERGE_AT, "{n}");
+            assert_eq!(found.last().map(|at| at.pack), Some(Digest::of(&[0])), "{n}");
+        }
     }
 
     #[test]

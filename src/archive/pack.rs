@@ -252,11 +252,7 @@ impl PackWriter {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.hasher.update(bytes);
         self.offset += bytes.len() as u64;
-        self.upload.write_all(bytes).map_err(|e| {
-            Error::new(Kind::Storage, "cannot write a pack")
-                .because(e)
-                .hint("free some space on the archive's disk, then run the same command again: what was packed before is kept")
-        })
+        self.upload.write_all(bytes).map_err(|e| Error::new(Kind::Storage, "cannot write a pack").because(e))
     }
 
     /// Writes trailer and seek table and makes the pack durable under its name.

@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 use crate::model::{Digest, Exception, Hasher, Placement};
 use crate::store::{LocalStore, Store};
 
+/// Characters of a snapshot's name: its time and twelve digits of its root's digest.
+const ROOT_ID_LENGTH: usize = "20261122T210500Z-0123456789ab".len();
 /// Longest line of a listing.
 const LINE_MAX_BYTES: usize = 64 << 20;
 
@@ -66,7 +68,7 @@ impl Archive {
     /// # Errors
     /// `Kind::Storage` when the folder cannot be read.
     pub fn roots(&self) -> Result<Vec<Result<Snapshot>>> {
-        Ok(self.store.list("data/snapshots")?.iter().map(|file| read_root(&self.store, &file.name)).collect())
+        Ok(root_files(&self.store)?.iter().map(|file| read_root(&self.store, file)).collect())
     }
 
     /// All committed snapshots whose roots are whole, oldest first.
@@ -82,7 +84,7 @@ impl Archive {
     /// # Errors
     /// `Kind::Usage` when there is none or several, `Kind::Damage` when its root is damaged.
     pub fn snapshot(&self, id: Option<&str>) -> Result<Snapshot> {
-        let mut names: Vec<String> = self.store.list("data/snapshots")?.into_iter().map(|f| f.name).collect();
+        let mut names = root_files(&self.store)?;
         names.retain(|name| id.is_none_or(|id| root_id(name).contains(id)));
         if id.is_some() && names.len() > 1 {
             return Err(Error::usage("several snapshots have this in their name").with("id", id.unwrap_or_default()));
@@ -199,6 +201,13 @@ impl Archive {
 
 fn data<'a>(frame: &'a [u8], place: &Location) -> &'a [u8] {
     frame.get(place.start as usize..place.start as usize + place.len as usize).unwrap_or_default()
+}
+
+/// The files that are called like roots, oldest first.
+pub(super) fn root_files(store: &dyn Store) -> Result<Vec<String>> {
+    let mut names: Vec<String> = store.list("data/snapshots")?.into_iter().map(|f| f.name).collect();
+    names.retain(|name| name.ends_with(".json") && root_id(name).len() == ROOT_ID_LENGTH);
+    Ok(names)
 }
 
 /// The name of the snapshot in a root's file.

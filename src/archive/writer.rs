@@ -11,7 +11,7 @@ use super::bag;
 use super::index::{Index, Record};
 use super::known::Known;
 use super::pack::{self, EntrySpan, ObjectForm, PackWriter, SORTS, Sort};
-use super::reader::read_root;
+use super::reader::{read_root, root_files};
 use super::{Archive, Root, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
@@ -77,8 +77,7 @@ impl Writer {
         let missing = listed.iter().any(|name| pack::pack_digest(name).is_some() && !there.contains(name.as_str()));
         let is_whole = !missing && index.is_all_whole();
         let known = Known::of(&index, &store)?;
-        let roots = store.list("data/snapshots")?;
-        let previous = roots.iter().rev().find_map(|file| read_root(&store, &file.name).ok());
+        let previous = root_files(&store)?.iter().rev().find_map(|file| read_root(&store, file).ok());
         let (open, under_way) = (Default::default(), VecDeque::new());
         let archive = Archive::from_parts(store, index);
         Ok(Writer { archive, _lock: lock, known, previous, is_whole, open, under_way, pack: None, level, new_objects: 0 })

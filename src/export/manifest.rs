@@ -114,8 +114,16 @@ enum Out<'a> {
     Sha256sum(&'a mut dyn Write),
 }
 
-fn failed(e: impl Into<std::io::Error>) -> Error {
-    Error::new(Kind::Storage, "cannot write to standard output").because(e.into())
+fn failed(e: std::io::Error) -> Error {
+    Error::new(Kind::Storage, "cannot write to standard output").because(e)
+}
+
+/// The error below that of the CSV writer: whether it is a broken pipe matters.
+fn csv_failed(e: csv::Error) -> Error {
+    match e.into_kind() {
+        csv::ErrorKind::Io(e) => failed(e),
+        other => failed(std::io::Error::other(format!("{other:?}"))),
+    }
 }
 
 impl<'a> Out<'a> {
@@ -123,7 +131,7 @@ impl<'a> Out<'a> {
         Ok(match format {
             ManifestFormat::Csv => {
                 let mut csv = csv::Writer::from_writer(out);
-                csv.write_record(COLUMNS).map_err(failed)?;
+                csv.write_record(COLUMNS).map_err(csv_failed)?;
                 Out::Csv(Box::new(csv))
             }
             ManifestFormat::Jsonl => Out::Jsonl(out),
@@ -133,9 +141,9 @@ impl<'a> Out<'a> {
 
     fn row(&mut self, row: &Row<'_>, number: u64, plan: &mut AccountPlan, to: &Destination) -> Result<()> {
         match self {
-            Out::Csv(csv) => csv.write_record(cells(row)).map_err(failed),
+            Out::Csv(csv) => csv.write_record(cells(row)).map_err(csv_failed),
             Out::Jsonl(out) => {
-                serde_json::to_writer(&mut **out, row).map_err(failed)?;
+                serde_json::to_writer(&mut **out, row).map_err(|e| failed(e.into()))?;
                 out.write_all(b"\n").map_err(failed)
             }
             Out::Sha256sum(out) => {

@@ -44,7 +44,10 @@ pub fn run(discovery: &Discovery, writer: &mut Writer, options: Options, monitor
     root.tree = Root::tree_of(&root.accounts);
     let seen = pipeline.into_seen();
     let snapshot = writer.commit(&root)?;
-    seen.finish(writer.archive(), &snapshot.id)?;
+    if let Err(e) = seen.finish(writer.archive(), &snapshot.id) {
+        // The snapshot is committed; what was seen only saves the next run some reading.
+        monitor.note(&format!("the next run will read everything again: {e}"));
+    }
     monitor.done();
     Ok(Done { snapshot, new_objects: writer.new_objects(), unbalanced })
 }

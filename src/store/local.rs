@@ -100,7 +100,7 @@ impl LocalStore {
     fn list_one(&self, folder: &Path, prefix: &str, files: &mut Vec<StoredFile>) -> Result<()> {
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
             Err(e) => return Err(storage("cannot list the folder", folder, e)),
         };
         for entry in entries {

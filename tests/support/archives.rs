@@ -46,14 +46,34 @@ pub fn wanted<'a>(items: impl IntoIterator<Item = &'a Item>) -> BTreeMap<String,
     wanted
 }
 
+/// How often each digest is among the items of an export; what it tells of them in files of its own is left out, and removed.
+pub fn exported(out: &Path) -> BTreeMap<String, usize> {
+    let records = ["placements.jsonl", "collections.jsonl"].map(PathBuf::from);
+    let accounts = if out.is_dir() { fs::read_dir(out).unwrap().map(|e| e.unwrap().path()).collect() } else { Vec::new() };
+    for path in accounts {
+        if path.is_dir() {
+            records.iter().for_each(|name| drop(fs::remove_file(path.join(name))));
+        } else {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    digests(out)
+}
+
 /// Exports into a new folder; what came out, and what was said.
 pub fn export(archive: &Path, more: &[&str]) -> (BTreeMap<String, usize>, Ran) {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     let mut options = vec!["--out", out.to_str().unwrap()];
     options.extend(more);
-    let ran = run(&mut on(archive, "export", &options));
-    (digests(&out), ran)
+    let mut ran = run(&mut on(archive, "export", &options));
+    // Only the first exceptions are shown; all of them are in a file.
+    for file in if out.is_dir() { files(&out) } else { Vec::new() } {
+        if file.to_str().is_some_and(|name| name.starts_with("exceptions-")) {
+            ran.stderr.extend(fs::read(out.join(file)).unwrap());
+        }
+    }
+    (exported(&out), ran)
 }
 
 /// The archive verifies in full, and gives back exactly these items.

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use walkdir::WalkDir;
 
@@ -157,7 +157,14 @@ pub fn open_beside(root: &Path, format: Format, taken: &dyn Fn(&Path) -> bool) -
     let folders = tree::folders(root, format, taken)?;
     // Places are relative to the folder that holds the file, or they would be empty.
     let base = if root.is_file() { root.parent().unwrap_or(root) } else { root };
-    Ok(Box::new(MboxStore { root: root.to_owned(), base: base.to_owned(), format, folders, survey: OnceLock::new() }))
+    Ok(Box::new(MboxStore {
+        root: root.to_owned(),
+        base: base.to_owned(),
+        format,
+        folders,
+        survey: OnceLock::new(),
+        counted: Mutex::default(),
+    }))
 }
 
 /// A file of mail, or a tree of them.
@@ -168,6 +175,9 @@ struct MboxStore {
     folders: Vec<Folder>,
     /// What all files show of the program that wrote them. Found out at most once.
     survey: OnceLock<Survey>,
+    /// Sizes of the files when they were counted: what comes in after that is left for the next run, or count and reading
+    /// would not agree.
+    counted: Mutex<HashMap<PathBuf, u64>>,
 }
 
 impl MboxStore {
@@ -216,16 +226,20 @@ impl Reader for MboxStore {
         let folder = self.folder(head)?;
         // What cannot be opened is one exception when it is read.
         let Ok((file, stamp)) = tree::open(folder) else { return Ok(1) };
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.file.clone(), stamp.size);
         count::count(&file, stamp.size).map_err(|e| Error::io(Kind::Source, "cannot count the messages", &folder.file, e))
     }
 
     fn read(&self, head: &CollectionHead, grown: Option<Grown>, sink: &mut dyn ItemSink) -> Result<()> {
         let folder = self.folder(head)?;
         let place = disk::place_of(&self.base, &folder.file);
-        let (file, stamp) = match tree::open(folder) {
+        let (file, mut stamp) = match tree::open(folder) {
             Ok(opened) => opened,
             Err(e) => return sink.exception(place, Outcome::Failed, "file could not be opened", e.to_string()),
         };
+        if let Some(counted) = self.counted.lock().unwrap_or_else(PoisonError::into_inner).remove(&folder.file) {
+            stamp.size = stamp.size.min(counted);
+        }
         MboxFile { path: &folder.file, place, file, stamp, format: self.format, store_survey: &|| self.survey() }
             .read(grown, sink)
     }
