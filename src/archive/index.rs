@@ -18,10 +18,10 @@ const PACK_ROW_BYTES: u64 = 40;
 const FRAME_ROW_BYTES: u64 = 24;
 const RECORD_BYTES: usize = 48;
 const TAIL_BYTES: u64 = 32;
-/// Records read at a time while looking one up.
-const WINDOW: u64 = 16;
-/// Records of one file read at a time while several are merged.
-const MERGE_RECORDS: u64 = 4096;
+/// Records for each of which one is kept in memory, to know where to look.
+const SAMPLE_RECORDS: u64 = 16;
+/// Records read at a time where many are read; a multiple of the above.
+const BLOCK_RECORDS: u64 = 4096;
 /// Index files of about one size that are made into one.
 const MERGE_AT: usize = 4;
 
@@ -115,9 +115,16 @@ struct Part {
     frames: Vec<FrameRow>,
     count: u64,
     records: Records,
+    samples: Vec<u64>,
 }
 
 impl Part {
+    fn new(store: &dyn Store, packs: Vec<(Digest, u64)>, frames: Vec<FrameRow>, count: u64, records: Records) -> Result<Self> {
+        let mut part = Part { packs, frames, count, records, samples: Vec::new() };
+        part.sample(store)?;
+        Ok(part)
+    }
+
     /// Reads and checks an index file; `None` when it is not whole.
     fn open(store: &dyn Store, file: &StoredFile) -> Result<Option<Self>> {
         let mut header = [0u8; HEADER_BYTES as usize];
@@ -143,11 +150,11 @@ impl Part {
         let packs: Option<Vec<_>> = pack_rows.chunks_exact(PACK_ROW_BYTES as usize).map(pack_of).collect();
         let frames: Option<Vec<_>> = frame_rows.chunks_exact(FRAME_ROW_BYTES as usize).map(frame_of).collect();
         let records = Records::File { name: file.name.clone(), at };
-        Ok(packs.zip(frames).map(|(packs, frames)| Part { packs, frames, count, records }))
+        packs.zip(frames).map(|(packs, frames)| Part::new(store, packs, frames, count, records)).transpose()
     }
 
     /// Reads a pack and indexes it; what of it cannot be read goes to `damage`.
-    fn of_pack(store: &dyn Store, file: &StoredFile, digest: Digest, damage: &mut Vec<String>) -> Self {
+    fn of_pack(store: &dyn Store, file: &StoredFile, digest: Digest, damage: &mut Vec<String>) -> Result<Self> {
         let spans = pack::seek_table(store, &file.name, file.size).unwrap_or_else(|e| {
             damage.push(e.to_string());
             pack::walk_frames(store, &file.name, file.size)
@@ -164,7 +171,8 @@ impl Part {
         records.sort_unstable_by_key(|r| r.digest);
         records.dedup_by_key(|r| r.digest);
         let frames = spans.into_iter().map(|span| FrameRow { pack: 0, span }).collect();
-        Part { packs: vec![(digest, file.size)], frames, count: records.len() as u64, records: Records::Memory(records) }
+        let (packs, count) = (vec![(digest, file.size)], records.len() as u64);
+        Part::new(store, packs, frames, count, Records::Memory(records))
     }
 
     /// Fills `window` with the records from number `from` on.
@@ -187,50 +195,31 @@ impl Part {
 
     /// The records of an object; there are several where several packs hold it.
     fn find(&self, store: &dyn Store, digest: &Digest) -> Result<Vec<Record>> {
-        let (name, at) = match &self.records {
-            Records::Memory(records) => return Ok(equal(records, |r| r.digest.cmp(digest)).to_vec()),
-            Records::File { name, at } => (name, at),
-        };
-        let mut window = [0u8; WINDOW as usize * RECORD_BYTES];
-        let mut rows = |from: u64, until: u64| {
-            let window = &mut window[..(until - from) as usize * RECORD_BYTES];
-            store.read_at(name, at + from * RECORD_BYTES as u64, window)?;
-            Ok::<_, Error>(window.as_chunks::<RECORD_BYTES>().0.to_vec())
-        };
-        let Some(hit) = self.search(digest, &mut rows)? else { return Ok(Vec::new()) };
-        let around = rows(hit.saturating_sub(WINDOW / 2), (hit + WINDOW / 2).min(self.count))?;
-        let records = equal(&around, |row| row[..32].cmp(digest.as_bytes())).iter().map(|row| {
-            let record = Record::from_bytes(row).filter(|r| (r.frame as usize) < self.frames.len());
-            record.ok_or_else(|| stale(name))
-        });
-        records.collect()
+        let wanted = leading(digest);
+        let first = self.samples.partition_point(|s| *s < wanted).saturating_sub(1) as u64;
+        let end = self.samples.partition_point(|s| *s <= wanted) as u64;
+        let (mut at, end) = (first * SAMPLE_RECORDS, (end * SAMPLE_RECORDS).min(self.count));
+        let (mut found, mut block) = (Vec::new(), Vec::new());
+        // One block, unless many digests begin alike.
+        while at < end {
+            let count = (end - at).min(BLOCK_RECORDS);
+            self.read(store, at, count, &mut block)?;
+            found.extend(block.iter().filter(|r| r.digest == *digest));
+            at += count;
+        }
+        Ok(found)
     }
 
-    /// The number of one of an object's records. Digests are spread evenly, so its place is guessed from its first bytes and
-    /// then narrowed down.
-    fn search(&self, digest: &Digest, rows: &mut ReadRows<'_>) -> Result<Option<u64>> {
-        let (mut low, mut high) = (0u64, self.count);
-        let (mut below, mut above) = (0u64, u64::MAX);
-        let wanted = leading(digest.as_bytes());
-        let mut guesses = 0;
-        while low < high {
-            // A hostile file can be spread unevenly: after some guesses the middle is taken.
-            let share = if guesses < 8 { u128::from(wanted.saturating_sub(below)) } else { u128::from(above - below) / 2 };
-            guesses += 1;
-            let ahead = u128::from(high - low) * share / u128::from((above - below).max(1));
-            let centre = low + (ahead as u64).min(high - low - 1);
-            let from = centre.saturating_sub(WINDOW / 2).max(low);
-            let until = (from + WINDOW).min(high);
-            let rows = rows(from, until)?;
-            match rows.binary_search_by(|row| row[..32].cmp(digest.as_bytes())) {
-                Ok(i) => return Ok(Some(from + i as u64)),
-                Err(0) => (high, above) = (from, leading(&rows[0])),
-                Err(i) if i == rows.len() => (low, below) = (until, leading(&rows[i - 1])),
-                Err(_) => return Ok(None),
-            }
-            above = above.max(below);
+    /// The first bytes of every sixteenth digest, from which a lookup knows where to read.
+    fn sample(&mut self, store: &dyn Store) -> Result<()> {
+        let (mut at, mut block) = (0, Vec::new());
+        while at < self.count {
+            let count = (self.count - at).min(BLOCK_RECORDS);
+            self.read(store, at, count, &mut block)?;
+            self.samples.extend(block.iter().step_by(SAMPLE_RECORDS as usize).map(|r| leading(&r.digest)));
+            at += count;
         }
-        Ok(None)
+        Ok(())
     }
 
     fn locate(&self, record: &Record) -> Option<Location> {
@@ -240,19 +229,9 @@ impl Part {
     }
 }
 
-/// Reads the rows of an index file from one number to another.
-type ReadRows<'a> = dyn FnMut(u64, u64) -> Result<Vec<[u8; RECORD_BYTES]>> + 'a;
-
-/// The stretch of a sorted slice in which `order` says equal.
-fn equal<T>(sorted: &[T], order: impl Fn(&T) -> std::cmp::Ordering) -> &[T] {
-    let start = sorted.partition_point(|t| order(t).is_lt());
-    let length = sorted[start..].partition_point(|t| order(t).is_eq());
-    &sorted[start..start + length]
-}
-
 /// The first bytes of a digest as a number of the same order.
-fn leading(digest: &[u8]) -> u64 {
-    digest.first_chunk().map_or(0, |b| u64::from_be_bytes(*b))
+fn leading(digest: &Digest) -> u64 {
+    digest.as_bytes().first_chunk().map_or(0, |b| u64::from_be_bytes(*b))
 }
 
 fn stale(name: &str) -> Error {
@@ -311,7 +290,7 @@ fn write(store: &dyn Store, parts: &[Part]) -> Result<Part> {
     file.put(&header)?;
     merge(store, parts, &mut |record| file.put(&record.to_bytes()))?;
     let name = file.finish()?;
-    Ok(Part { packs, frames, count, records: Records::File { name, at: header.len() as u64 } })
+    Part::new(store, packs, frames, count, Records::File { name, at: header.len() as u64 })
 }
 
 fn header(packs: &[(Digest, u64)], frames: &[FrameRow], count: u64) -> Vec<u8> {
@@ -350,7 +329,7 @@ impl Run<'_> {
     fn advance(&mut self, store: &dyn Store) -> Result<()> {
         self.at += 1;
         if self.at >= self.block.len() {
-            let count = (self.part.count - self.next).min(MERGE_RECORDS);
+            let count = (self.part.count - self.next).min(BLOCK_RECORDS);
             self.part.read(store, self.next, count, &mut self.block)?;
             self.next += count;
             self.at = 0;
@@ -416,7 +395,7 @@ impl Index {
         let covered: HashSet<Digest> = index.parts.iter().flat_map(|p| p.packs.iter().map(|(d, _)| *d)).collect();
         for file in &index.packs {
             if let Some(digest) = pack::pack_digest(&file.name).filter(|d| !covered.contains(d)) {
-                index.parts.push(Part::of_pack(store, file, digest, &mut index.damage));
+                index.parts.push(Part::of_pack(store, file, digest, &mut index.damage)?);
             }
         }
         Ok(index)
@@ -521,7 +500,7 @@ impl Index {
         records.sort_unstable_by_key(|r| r.digest);
         let frames = sealed.frames.into_iter().map(|span| FrameRow { pack: 0, span }).collect();
         let (packs, count) = (vec![(sealed.digest, sealed.bytes)], records.len() as u64);
-        let part = Part { packs, frames, count, records: Records::Memory(records) };
+        let part = Part::new(store, packs, frames, count, Records::Memory(records))?;
         self.packs.push(StoredFile { name: pack::pack_name(&sealed.digest), size: sealed.bytes });
         self.sizes.insert(sealed.digest, sealed.bytes);
         self.parts.push(write(store, &[part])?);
