@@ -34,17 +34,19 @@ impl Sort {
     pub fn frame_bytes(self) -> usize {
         match self {
             Sort::Head | Sort::Text | Sort::Listing => 4 << 20,
-            Sort::Binary | Sort::Packed => 1 << 20,
+            Sort::Binary => 2 << 20,
+            Sort::Packed => 1 << 20,
         }
     }
 
-    /// The zstd level for this sort when `level` is that for text. Headers repeat each other most and are few, so they get more
+    /// The zstd level for this sort when `level` is that for text. Headers repeat themselves most and are few, so they get more
     /// time; bytes that hardly compress are not worth it.
     pub fn level(self, level: i32) -> i32 {
         match self {
             Sort::Head => (level + HEAD_LEVELS_MORE).min(MAX_LEVEL),
             Sort::Text | Sort::Listing => level,
-            Sort::Binary | Sort::Packed => level.min(3),
+            Sort::Binary => level.min(3),
+            Sort::Packed => level.min(2),
         }
     }
 }
@@ -84,7 +86,7 @@ const SEEK_MAGIC: u32 = 0x184D_2A5E;
 const SEEK_FOOTER: u32 = 0x8F92_EAB1;
 
 /// Levels that headers get beyond that of text.
-const HEAD_LEVELS_MORE: i32 = 4;
+const HEAD_LEVELS_MORE: i32 = 5;
 /// The highest level of zstd.
 const MAX_LEVEL: i32 = 22;
 

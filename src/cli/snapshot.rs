@@ -35,7 +35,7 @@ pub(super) struct Args {
     /// A store and the account that it belongs to; may be given again
     #[arg(long = "account", value_name = "NAME=PATH", value_parser = named)]
     accounts: Vec<(String, PathBuf)>,
-    /// zstd level for text; headers take four more, attachments never more than 3
+    /// zstd level for text; headers take five more, attachments never more than 3
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=22))]
     level: i32,
     /// Read unchanged files again too, in case one changed without a new time or size
