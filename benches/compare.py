@@ -40,7 +40,7 @@ def peers(floe, floe_sources):
     return {
         "floe": (f"{floe} --version", {
             "full": f"{floe} snapshot {sources} --archive {{a}}/floe", "check": f"{floe} verify {{a}}/floe --full",
-            "restore": f"{floe} export {{a}}/floe --out {{o}}/out"}, {}),
+            "restore": f"{floe} export {{a}}/floe --out {{o}}/out --format maildir"}, {}),
         "tar-3": ("zstd --version", {**tar, "full": tar["full"] % "-3"}, {}),
         "tar-3-long": ("zstd --version", {**tar, "full": tar["full"] % "-3 --long=27"}, {}),
         "tar-19-long": ("zstd --version", {**tar, "full": tar["full"] % "-19 --long=27"}, {}),
@@ -221,7 +221,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path)
     parser.add_argument("--name", help="of the store, for the results file")
-    parser.add_argument("--maker", default=os.environ.get("FLOE_CORPUS"), help="program that makes the store (default: $FLOE_CORPUS)")
+    parser.add_argument("--maker", help="program that makes the store (default: the one of the tests)")
     parser.add_argument("--users", type=int, default=10)
     parser.add_argument("--messages", type=int, default=500, help="a user, for a store that is made here")
     parser.add_argument("--format", default="maildir", choices=["maildir", "mbox", "eml"])
