@@ -80,7 +80,7 @@ fn json_is_the_only_thing_on_standard_output() {
 }
 
 #[test]
-fn list_shows_snapshots_collections_items_and_exceptions() {
+fn list_shows_snapshots_collections_and_items() {
     let (_dir, archive) = archive();
     let all = ok(&["list", &archive]);
     for part in ["snapshot 2", "4 accounts", "Kunden/Müller & Söhne", "calendar     Kalender", "anna"] {
@@ -90,10 +90,27 @@ fn list_shows_snapshots_collections_items_and_exceptions() {
     let items = ok(&["list", &archive, "--account", "anna", "--collection", "INBOX"]);
     assert_eq!(items.lines().count(), 7, "{items}");
     assert!(items.contains("<2@acme.example>  \\Answered \\Seen"), "{items}");
-    let exceptions = ok(&["list", &archive, "--exceptions"]);
-    assert!(exceptions.is_empty(), "the fixtures have none: {exceptions}");
+    assert_eq!(ok(&["list", &archive, "--exceptions"]), "", "the fixtures have none");
     assert_eq!(floe(&["list", &archive, "--collection", "Nowhere"]).status.code(), Some(64));
     assert_eq!(floe(&["list", &archive, "--account", "nobody"]).status.code(), Some(64));
+}
+
+#[test]
+fn what_was_left_out_is_listed_with_its_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mail, archive) = (dir.path().join("mail"), dir.path().join("a.floe").to_str().unwrap().to_owned());
+    fs::create_dir_all(mail.join("sub")).unwrap();
+    for name in ["one.eml", "sub/two.eml"] {
+        fs::write(mail.join(name), format!("From: a@b\nSubject: {name}\n\nx\n")).unwrap();
+    }
+    std::os::unix::fs::symlink("two.eml", mail.join("sub/link.eml")).unwrap();
+    ok(&["snapshot", "--account", &format!("anna={}", mail.display()), "--archive", &archive]);
+    let listed = ok(&["list", &archive, "--exceptions"]);
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    assert!(["anna", "link.eml", "skipped"].iter().all(|part| listed.contains(part)), "{listed}");
+    let row: Value = serde_json::from_str(&ok(&["list", &archive, "--exceptions", "--json"])).unwrap();
+    assert_eq!((&row["account"], &row["outcome"]), (&"anna".into(), &"skipped".into()), "{row}");
+    assert!(row["source"]["path"].as_str().unwrap().ends_with("link.eml"), "{row}");
 }
 
 #[test]

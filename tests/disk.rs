@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use support::archives::{copy, export, holds_exactly, next_second, root, roots, wanted};
 use support::mail::{Item, Maildir, Random, message};
-use support::program::{Ran, is_root, limited, on, run, snapshot};
+use support::program::{Ran, is_root, limited, on, run, snapshot, traces};
 use support::skipped;
 
 /// A small disk of its own; gone when dropped.
@@ -177,15 +177,6 @@ fn a_limit_on_the_size_of_files_is_a_full_disk_and_no_crash() {
     }
     taken(&maildir, &archive).expect(0);
     holds_exactly(&archive, &maildir.items);
-}
-
-/// Can a process be traced here?
-fn traces(what: &str) -> bool {
-    let works = Command::new("strace").args(["-o", "/dev/null", "true"]).output().is_ok_and(|o| o.status.success());
-    if !works {
-        skipped(&format!("{what}: there is no strace here, or it may not trace"));
-    }
-    works
 }
 
 /// The command with this error at its n-th call of these.

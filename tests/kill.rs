@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 
 use support::archives::{copy, export, files, holds_exactly, next_second, roots, wanted};
 use support::mail::{Item, Maildir, Random};
-use support::program::{floe, on, run, snapshot, start};
-use support::skipped;
+use support::program::{floe, on, run, snapshot, start, traces};
 
 fn damage_lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| line.starts_with("damaged:"))
@@ -133,21 +132,12 @@ fn killed_at(n: u32, calls: &str, command: &Command) -> Command {
     strace
 }
 
-/// Can a process be traced here?
-fn traces() -> bool {
-    let works = Command::new("strace").args(["-o", "/dev/null", "true"]).output().is_ok_and(|o| o.status.success());
-    if !works {
-        skipped("killing at every system call: there is no strace here, or it may not trace");
-    }
-    works
-}
-
 /// Every call that changes the names or the durability of files.
 const CALLS: &str = "fsync,fdatasync,rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat,rmdir,link,linkat,ftruncate";
 
 #[test]
 fn a_run_killed_at_each_system_call_that_changes_names_is_committed_or_not_and_never_half() {
-    if !traces() {
+    if !traces("killing at every system call") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -7,13 +7,14 @@ use std::io::{Read as _, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use floe::archive::pack::{self, ObjectForm};
+use floe::archive::index::{Index, Location};
+use floe::archive::pack::{self, FrameSpan, ObjectForm};
 use floe::archive::recipe::{Op, Recipe, RecipeBuilder};
 use floe::archive::{CollectionEntry, Root};
 use floe::mime;
 use floe::model::{Digest, Exception, Outcome, Place, Placement, printable, safe_file_name};
 use floe::snapshot;
-use floe::source::{Coding, Content, Format, FoundItem, ItemSink, Reader, maildir, mbox, mutf7};
+use floe::source::{Coding, Content, Format, FoundItem, ItemSink, Reader, maildir, mbox, mutf7, pim};
 use floe::store::LocalStore;
 use floe::{Error, Result};
 
@@ -25,6 +26,8 @@ pub const ALL: &[(&str, Property)] = &[
     ("coding", coding),
     ("date", date),
     ("dissect", dissect),
+    ("ics", calendar_file),
+    ("index", index_file),
     ("listing", listing),
     ("maildir", maildir_names),
     ("mbox", mbox_file),
@@ -32,6 +35,7 @@ pub const ALL: &[(&str, Property)] = &[
     ("pack", pack_file),
     ("recipe", recipe),
     ("text", text),
+    ("vcf", card_file),
 ];
 
 /// More than this is never kept in memory by a property.
@@ -48,6 +52,7 @@ fn folder() -> tempfile::TempDir {
 struct Kept {
     items: Vec<FoundItem>,
     exceptions: Vec<(Place, Outcome)>,
+    originals: usize,
 }
 
 impl ItemSink for Kept {
@@ -62,6 +67,7 @@ impl ItemSink for Kept {
     }
 
     fn original(&mut self, _: Place, _: PathBuf) -> Result<()> {
+        self.originals += 1;
         Ok(())
     }
 
@@ -245,6 +251,119 @@ pub fn pack_file(bytes: &[u8]) {
     assert_eq!(put, got, "entries read back");
     let packed = pack::compress(&frame, 1).expect("any frame compresses");
     assert_eq!(pack::decompress(&packed, frame.len() as u32).expect("and decompresses"), frame);
+}
+
+/// An index file: it is of use or it is not, and whatever is found in it lies in a frame and a pack of its tables. A mutated
+/// file seldom ends with its own digest, so it is tried once more with the right one.
+pub fn index_file(bytes: &[u8]) {
+    let folder = folder();
+    fs::create_dir(folder.path().join("index")).expect("the folder is made");
+    let mut bytes = bytes.to_vec();
+    look_up(folder.path(), &bytes);
+    if let Some((body, tail)) = bytes.split_last_chunk_mut::<32>() {
+        *tail = *Digest::of(body).as_bytes();
+        look_up(folder.path(), &bytes);
+    }
+}
+
+fn look_up(folder: &Path, bytes: &[u8]) {
+    fs::write(folder.join("index/a.idx"), bytes).expect("the file is written");
+    let store = LocalStore::new(folder);
+    let index = Index::open(&store).expect("an archive opens whatever its index files hold");
+    let useless = !index.useless().is_empty();
+    let tables = tables(bytes);
+    let in_tables = |at: &Location| tables.as_ref().is_some_and(|t| t.frames.contains(&(at.pack, at.frame)));
+    let mut seen = 0;
+    let whole = index.each(&store, &mut |_, at, whole| {
+        assert!(in_tables(&at) && !whole, "{at:?} is not in the tables, or in a pack that is there");
+        seen += 1;
+        Ok(())
+    });
+    assert!(!useless || seen == 0, "a useless file gives nothing");
+    let records = tables.as_ref().map_or(&[][..], |t| t.records);
+    // In order and each once, as floe writes them: then each is found.
+    let sound = !useless && whole.is_ok() && records.is_sorted_by(|a, b| a[..32] < b[..32]);
+    for record in records.iter().take(100) {
+        let digest = Digest::from_bytes(*record.first_chunk().expect("a record begins with a digest"));
+        let found = index.find(&store, &digest).unwrap_or_default();
+        assert!(found.iter().all(in_tables), "{found:?} is not in the tables");
+        assert!(!sound || found.len() == 1, "{digest} is found {} times", found.len());
+    }
+    for absent in [Digest::of(b"absent"), Digest::from_bytes([0; 32]), Digest::from_bytes([255; 32])] {
+        let found = index.find(&store, &absent).unwrap_or_default();
+        assert!(found.is_empty() || records.iter().any(|r| r[..32] == *absent.as_bytes()), "{found:?} of an absent object");
+    }
+}
+
+/// The tables of an index file, read after docs/format.md alone.
+struct Tables<'a> {
+    frames: Vec<(Digest, FrameSpan)>,
+    records: &'a [[u8; 48]],
+}
+
+fn tables(bytes: &[u8]) -> Option<Tables<'_>> {
+    let u32_at = |row: &[u8], at: usize| Some(u32::from_le_bytes(*row.get(at..)?.first_chunk()?));
+    let u64_at = |row: &[u8], at: usize| Some(u64::from_le_bytes(*row.get(at..)?.first_chunk()?));
+    let (packs, frames) = (u32_at(bytes, 8)? as usize, u32_at(bytes, 12)? as usize);
+    let (packs, rest) = bytes.get(24..)?.split_at_checked(packs * 40)?;
+    let (frames, rest) = rest.split_at_checked(frames * 24)?;
+    let digest_of = |number: u32| Some(Digest::from_bytes(*packs.get(number as usize * 40..)?.first_chunk()?));
+    let frame = |row: &[u8]| {
+        Some((
+            digest_of(u32_at(row, 0)?)?,
+            FrameSpan { compressed: u32_at(row, 4)?, offset: u64_at(row, 8)?, bytes: u32_at(row, 16)? },
+        ))
+    };
+    let frames = frames.chunks_exact(24).map(frame).collect::<Option<_>>()?;
+    Some(Tables { frames, records: rest.split_at_checked(rest.len().checked_sub(32)?)?.0.as_chunks().0 })
+}
+
+/// A calendar file: the ledger balances, and an object consists of lines of the file in the file's order.
+pub fn calendar_file(bytes: &[u8]) {
+    for item in pim_items("a.ics", bytes) {
+        let Content::Bytes(object) = &item.content else { continue };
+        let mut lines = lines(bytes);
+        for line in self::lines(object) {
+            assert!(
+                lines.any(|l| l == line),
+                "{:?} is not a line of the file, or not in its place",
+                line.escape_ascii().to_string()
+            );
+        }
+        let (offset, length) = span(&item.place);
+        assert!(offset + length <= bytes.len(), "the components lie in the file");
+    }
+}
+
+/// Lines with their ends, whichever the ends are.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).split_inclusive(|b| matches!(b, b'\r' | b'\n'))
+}
+
+/// A file of cards: the ledger balances, and the cards are stretches of the file in its order.
+pub fn card_file(bytes: &[u8]) {
+    let mut at = 0;
+    for item in pim_items("a.vcf", bytes) {
+        let Content::Bytes(card) = &item.content else { continue };
+        let (offset, length) = span(&item.place);
+        assert!(offset >= at && bytes.get(offset..offset + length) == Some(card), "a card has the bytes of its place");
+        at = offset + length;
+    }
+}
+
+/// Reads a calendar or a file of cards; not a byte of it may be lost.
+fn pim_items(name: &str, bytes: &[u8]) -> Vec<FoundItem> {
+    let folder = folder();
+    let path = folder.path().join(name);
+    fs::write(&path, bytes).expect("the file is written");
+    let (kept, found) = read_all(pim::open(&path, Format::Pim).expect("any file can be opened").as_ref());
+    // UIDs are counted by their beginnings.
+    if bytes.len() <= 2048 {
+        assert_eq!(found as usize, kept.items.len() + kept.exceptions.len(), "the ledger balances");
+    }
+    let alone = matches!(kept.items.as_slice(), [FoundItem { content: Content::File { .. }, .. }]);
+    assert!(bytes.is_empty() || alone != (kept.originals == 1), "the file is an item or kept whole");
+    kept.items
 }
 
 /// Lines of listings and roots: what can be read can be written and read again, and is fit to be shown.

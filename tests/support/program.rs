@@ -18,6 +18,8 @@ pub struct Ran {
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
     pub elapsed: Duration,
+    /// Processor time of all its threads, which other programs on the machine hardly change.
+    pub processor: Duration,
     what: String,
 }
 
@@ -108,9 +110,11 @@ pub fn run(command: &mut Command) -> Ran {
         .spawn()
         .unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let mut pause = Duration::from_micros(500);
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
+    // Asked when it has ended and not been waited for yet: then the time is all of it.
+    let processor = loop {
+        let (state, time) = state_and_time(child.id());
+        if state == "Z" {
+            break time;
         }
         if begun.elapsed() > LIMIT {
             child.kill().unwrap();
@@ -120,9 +124,19 @@ pub fn run(command: &mut Command) -> Ran {
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
     };
+    let status = child.wait().unwrap();
     let elapsed = begun.elapsed();
     let what = format!("{command:?}").chars().take(300).collect();
-    Ran { status, stdout: content(&mut stdout), stderr: content(&mut stderr), elapsed, what }
+    Ran { status, stdout: content(&mut stdout), stderr: content(&mut stderr), elapsed, processor, what }
+}
+
+/// The state of a process and its processor time so far (proc_pid_stat(5): fields 3, 14 and 15, in hundredths of a second).
+fn state_and_time(process: u32) -> (String, Duration) {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    let fields: Vec<&str> = fields.split(' ').collect();
+    let ticks = |at: usize| fields[at].parse::<u64>().unwrap();
+    (fields[0].to_owned(), Duration::from_millis(10 * (ticks(11) + ticks(12))))
 }
 
 fn content(file: &mut File) -> Vec<u8> {
@@ -140,6 +154,17 @@ pub fn limited(limits: &str, command: &Command) -> Command {
         shell.env(name, value.unwrap_or(OsStr::new("")));
     }
     shell
+}
+
+/// Can a process be traced here? In CI, strace has to be there at least.
+pub fn traces(what: &str) -> bool {
+    let tried = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
+    assert!(tried.is_ok() || std::env::var_os("CI").is_none(), "{what}: there is no strace");
+    let works = tried.is_ok_and(|o| o.status.success());
+    if !works {
+        super::skipped(&format!("{what}: there is no strace here, or it may not trace"));
+    }
+    works
 }
 
 /// Is the test run by root?
