@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
+use crate::model::printable_json;
 
 /// Standard output, or what stands in for it.
 pub(super) struct Output<'a>(&'a mut dyn Write);
@@ -24,7 +25,7 @@ impl<'a> Output<'a> {
     /// A value as one line of JSON.
     pub(super) fn json(&mut self, value: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string(value).map_err(|e| Error::new(Kind::Internal, "cannot write JSON").because(e))?;
-        self.line(text)
+        self.line(printable_json(&text))
     }
 
     /// The verdict's line; gives the exit code.

@@ -24,6 +24,22 @@ pub fn printable(text: &str) -> String {
     out
 }
 
+/// JSON in which such characters, which can only stand in its strings, are written as `\uXXXX`: the same value, fit for a
+/// console.
+pub fn printable_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_unprintable(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 /// As [`printable`], but lines stay lines and tabs stay tabs.
 pub fn printable_lines(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -106,6 +122,14 @@ mod tests {
         assert_eq!(printable("a\u{1b}[2Jb\u{202e}c"), "a\\u{1b}[2Jb\\u{202e}c");
         assert_eq!(printable("žluťoučký kůň 会議"), "žluťoučký kůň 会議");
         assert_eq!(printable_lines("a\r\n\tb\rc\u{9b}0m\u{2028}\n"), "a\n\tb\\u{d}c\\u{9b}0m\\u{2028}\n");
+    }
+
+    #[test]
+    fn json_for_a_console_has_the_same_value() {
+        let value = serde_json::json!({"a\u{202e}b": "\u{9b}2J\u{e0041} \u{1b} ü 会"});
+        let text = printable_json(&value.to_string());
+        assert!(!text.chars().any(is_unprintable), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 
     #[test]

@@ -143,19 +143,27 @@ fn seen(item: FoundItem, old: &[u8]) -> Result<Captured> {
 }
 
 fn original(place: Place, path: &Path) -> Result<Captured> {
-    let (file, stamp) = open_regular(path)?;
-    if stamp.size <= WHOLE_BYTES {
-        let (bytes, _) = read_whole(path, stamp, Vec::new(), &mut Vec::new())?;
-        let sha256 = Digest::of(&bytes);
-        let original = Original { path: place.path, sha256, size: bytes.len() as u64 };
-        return Ok(Captured::Original(original, verbatim(&bytes, sha256)));
+    let (_, stamp) = open_regular(path)?;
+    let (bytes, _) = read_whole(path, stamp, Vec::new(), &mut Vec::new())?;
+    let sha256 = Digest::of(&bytes);
+    let original = Original { path: place.path, sha256, size: bytes.len() as u64 };
+    Ok(Captured::Original(original, verbatim(&bytes, sha256)))
+}
+
+/// A file to be kept whole that is too large for memory. `store` takes the objects one by one.
+///
+/// # Errors
+/// As [`capture_stream`].
+pub(super) fn original_stream(place: Place, path: &Path, store: &mut dyn FnMut(NewObject) -> Result<()>) -> Result<Original> {
+    let (file, before) = open_regular(path)?;
+    let streamed = stream((&file).take(before.size), path, false, u64::MAX, store)?;
+    let after = file.metadata().map_err(|e| Error::io(Kind::Source, "cannot read the file's state", path, e))?;
+    if FileStamp::of(&after) != before {
+        return Err(Error::source("the file changed while it was read")
+            .with("path", path.display())
+            .hint("run the snapshot again"));
     }
-    let mut objects = Vec::new();
-    let streamed = stream(file.take(stamp.size), path, false, u64::MAX, &mut |object| {
-        objects.push(object);
-        Ok(())
-    })?;
-    Ok(Captured::Original(Original { path: place.path, sha256: streamed.sha256, size: streamed.size }, objects))
+    Ok(Original { path: place.path, sha256: streamed.sha256, size: streamed.size })
 }
 
 /// An item too large for memory: cut by content as it streams by. `store` takes the objects one by one.

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use super::capture::{Captured, Task, WHOLE_BYTES, capture_stream, size_of};
+use super::capture::{Captured, Task, WHOLE_BYTES, capture_stream, original_stream, size_of};
 use super::dissect::NewObject;
 use super::seen::{Key, OldLines, Records, SeenCollection, SeenWriter};
 use crate::archive::{CollectionEntry, ListingWriter, Original, Writer, line};
@@ -37,6 +37,8 @@ enum Step {
     },
     /// Too large for memory: read when its turn comes.
     Stream(Box<FoundItem>),
+    /// A file to be kept whole that is too large for memory.
+    StreamOriginal(Place, PathBuf),
     Exception {
         place: Place,
         outcome: Outcome,
@@ -167,7 +169,20 @@ impl<'a> Pipeline<'a> {
                 let results = results.recv().map_err(|_| Error::new(Kind::Internal, "a batch of items was lost"))?;
                 results.into_iter().try_for_each(|(place, result)| self.captured(place, result))
             }
-            Some(Step::Stream(item)) => self.stream(*item),
+            Some(Step::Stream(item)) => {
+                let place = item.place.clone();
+                let mail = self.open()?.from.head.kind == CollectionKind::Mail;
+                let streamed = self.streaming(|store| capture_stream(*item, mail, store))?;
+                let (line, size, key) = match streamed {
+                    Ok(streamed) => streamed,
+                    Err(e) => return self.captured(place, Err(e)),
+                };
+                self.placed(&line, size, key)
+            }
+            Some(Step::StreamOriginal(place, path)) => {
+                let original = self.streaming(|store| original_stream(place.clone(), &path, store))?;
+                self.captured(place, original.map(|original| Captured::Original(original, Vec::new())))
+            }
             Some(Step::Exception { place, outcome, reason, detail }) => self.exception(place, outcome, reason, detail),
             Some(Step::Resumed(before)) => self.resumed(*before),
             Some(Step::ReadUpTo(grown)) => {
@@ -213,22 +228,17 @@ impl<'a> Pipeline<'a> {
         open.listing.push(self.writer, line)
     }
 
-    fn stream(&mut self, item: FoundItem) -> Result<()> {
-        let place = item.place.clone();
-        let mail = self.open()?.from.head.kind == CollectionKind::Mail;
+    /// Runs what hands over objects one by one; the outer result is of the archive, the inner one of the source.
+    fn streaming<T>(&mut self, run: impl FnOnce(&mut dyn FnMut(NewObject) -> Result<()>) -> Result<T>) -> Result<Result<T>> {
         let mut disk = None;
         let writer = &mut *self.writer;
-        let streamed = capture_stream(item, mail, &mut |object| {
+        let streamed = run(&mut |object| {
             store(writer, object).map_err(|e| {
                 disk = Some(e);
                 Error::new(Kind::Storage, "the archive cannot be written")
             })
         });
-        match (disk, streamed) {
-            (Some(e), _) => Err(e),
-            (None, Ok((line, size, key))) => self.placed(&line, size, key),
-            (None, Err(e)) => self.captured(place, Err(e)),
-        }
+        disk.map_or(Ok(streamed), Err)
     }
 
     fn exception(&mut self, source: Place, outcome: Outcome, reason: String, detail: String) -> Result<()> {
@@ -357,6 +367,9 @@ impl ItemSink for Sink<'_, '_> {
     }
 
     fn original(&mut self, place: Place, path: PathBuf) -> Result<()> {
+        if std::fs::symlink_metadata(&path).is_ok_and(|m| m.len() > WHOLE_BYTES) {
+            return self.step(Step::StreamOriginal(place, path));
+        }
         self.task(Task::Original(place, path))
     }
 

@@ -17,6 +17,7 @@ mod uidlist;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use self::tree::Folder;
@@ -69,7 +70,8 @@ pub fn open(root: &Path, format: Format) -> Result<Box<dyn Reader>> {
         }
     }
     subscriptions::apply(root, format, &mut folders);
-    Ok(Box::new(Maildir { root: root.to_owned(), format, folders }))
+    let at = folders.iter().map(|f| (f.dir.clone(), f.trouble.is_some())).collect();
+    Ok(Box::new(Maildir { root: root.to_owned(), format, folders, at }))
 }
 
 /// A store and its folders.
@@ -77,6 +79,8 @@ struct Maildir {
     root: PathBuf,
     format: Format,
     folders: Vec<Folder>,
+    /// Where the folders lie, and whether one is in trouble.
+    at: HashMap<PathBuf, bool>,
 }
 
 impl Maildir {
@@ -98,11 +102,11 @@ impl Reader for Maildir {
 
     fn covers(&self, path: &Path) -> bool {
         let name = path.file_name().unwrap_or_default();
-        let beside = |dir: &Path| path.parent() == Some(dir);
+        let in_folder = path.parent().is_some_and(|dir| self.at.get(dir).is_some_and(|in_trouble| !in_trouble));
         let of_mail = || ["cur", "new", "tmp"].iter().any(|sub| name == *sub) && !path.join("cur").is_dir();
+        let beside = || path.parent().is_some_and(|dir| dir == self.root || self.at.contains_key(dir));
         path != self.root
-            && (self.folders.iter().any(|f| if f.trouble.is_some() { f.dir == path } else { beside(&f.dir) && of_mail() })
-                || names::is_server_data(name) && (beside(&self.root) || self.folders.iter().any(|f| beside(&f.dir))))
+            && (self.at.get(path) == Some(&true) || in_folder && of_mail() || names::is_server_data(name) && beside())
     }
 
     fn collections(&self) -> Result<Vec<CollectionHead>> {
