@@ -238,7 +238,7 @@ fn swapped_and_strange_files_are_found_and_contained() {
         }
         swap();
         // The same bytes under another name that could be one.
-        let double = path(0).to_str().unwrap().replace(char::is_numeric, "0");
+        let double = path(0).with_file_name(path(0).file_name().unwrap().to_str().unwrap().replace(char::is_numeric, "0"));
         fs::copy(path(0), &double).unwrap();
         let ran = sample.verify(&[]);
         assert!(matches!(ran.code(), 0 | 2), "a file of {folder} doubled: {ran}");
@@ -361,4 +361,16 @@ fn after_damage_to_a_pack_a_new_run_stores_the_lost_items_again() {
     run(&mut snapshot(&named, &sample.archive)).expect(0);
     let (out, ran) = export(&sample.archive, &[]);
     assert!(ran.code() == 0 && out == wanted(&sample.items), "{ran}");
+}
+
+#[test]
+fn a_damaged_manifest_is_no_reason_to_throw_away_what_is_left_of_a_pack() {
+    let sample = Sample::new();
+    let pack = sample.files().into_iter().find(|f| f.starts_with("data/packs")).unwrap();
+    let bytes = fs::read(sample.archive.join(&pack)).unwrap();
+    fs::write(sample.archive.join(&pack), &bytes[..bytes.len() - 1]).unwrap();
+    fs::write(sample.archive.join("manifest-sha256.txt"), "no manifest").unwrap();
+    let folder = sample.archive.parent().unwrap();
+    run(&mut snapshot(&[("anna", &folder.join("anna"))], &sample.archive)).expect(0);
+    assert!(sample.archive.join(&pack).is_file());
 }

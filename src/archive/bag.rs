@@ -60,13 +60,13 @@ pub fn files(store: &dyn Store, root: Option<(String, Vec<u8>)>, now: Timestamp)
     Ok(files)
 }
 
-/// The files that the manifest lists; none when it cannot be read.
+/// The files that the manifest lists; nothing is known when it is missing or damaged.
 ///
 /// # Errors
 /// `Kind::Storage` when the disk fails.
-pub fn payload(store: &dyn Store) -> Result<HashSet<String>> {
-    let manifest = store.read(MANIFEST, MANIFEST_MAX_BYTES)?.unwrap_or_default();
-    Ok(parse_manifest(&manifest).unwrap_or_default().into_iter().map(|(_, name)| name).collect())
+pub fn payload(store: &dyn Store) -> Result<Option<HashSet<String>>> {
+    let manifest = store.read(MANIFEST, MANIFEST_MAX_BYTES)?;
+    Ok(manifest.and_then(|m| parse_manifest(&m).ok()).map(|lines| lines.into_iter().map(|(_, name)| name).collect()))
 }
 
 /// Removes packs that no commit lists and that are not what their name says: an interrupted run left them, and they broke since.

@@ -70,11 +70,14 @@ impl Writer {
             store.commit(&bag::files(&store, None, Timestamp::now())?)?;
         }
         let listed = bag::payload(&store)?;
-        bag::discard_broken_packs(&store, &listed)?;
+        if let Some(listed) = &listed {
+            // Without a manifest it is not known which packs are committed, and what is left of those is not thrown away.
+            bag::discard_broken_packs(&store, listed)?;
+        }
         let mut index = Index::open(&store)?;
         index.tidy(&store)?;
         let there: HashSet<&str> = index.packs().iter().map(|f| f.name.as_str()).collect();
-        let missing = listed.iter().any(|name| pack::pack_digest(name).is_some() && !there.contains(name.as_str()));
+        let missing = listed.iter().flatten().any(|name| pack::pack_digest(name).is_some() && !there.contains(name.as_str()));
         let is_whole = !missing && index.is_all_whole();
         let known = Known::of(&index, &store)?;
         let previous = root_files(&store)?.iter().rev().find_map(|file| read_root(&store, file).ok());

@@ -1,7 +1,7 @@
 //! Calendars (`.ics`, RFC 5545) and address books (`.vcf`, vCard 2.1 to 4.0): single files, vdirs, Radicale, Google Takeout.
 //!
 //! A file that holds one object and nothing else is that object as it is. Of any other file each object is cut out with what
-//! it needs (see [`calendar`] and [`cards`]), and the file is kept whole as well, so that not a byte of it is lost. Only
+//! it needs (see `calendar` and `cards`), and the file is kept whole as well, so that not a byte of it is lost. Only
 //! structure, UIDs and names of time zones are read; nothing is decoded and nothing made up.
 
 mod about;
