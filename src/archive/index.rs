@@ -222,10 +222,11 @@ impl Part {
         Ok(())
     }
 
-    fn locate(&self, record: &Record) -> Option<Location> {
+    /// Where a record's object lies, and the size that its pack was written with.
+    fn locate(&self, record: &Record) -> Option<(Location, u64)> {
         let row = self.frames.get(record.frame as usize)?;
-        let (pack, _) = self.packs.get(row.pack as usize)?;
-        Some(Location { pack: *pack, frame: row.span, start: record.start, len: record.len, form: record.form })
+        let (pack, size) = self.packs.get(row.pack as usize)?;
+        Some((Location { pack: *pack, frame: row.span, start: record.start, len: record.len, form: record.form }, *size))
     }
 }
 
@@ -453,9 +454,13 @@ impl Index {
     /// # Errors
     /// As [`Index::find`].
     pub fn has_whole(&self, store: &dyn Store, digest: &Digest) -> Result<bool> {
-        let sizes = self.parts.iter().flat_map(|p| &p.packs);
-        let found = self.find(store, digest)?;
-        Ok(found.first().is_some_and(|at| sizes.clone().any(|(pack, size)| *pack == at.pack && self.is_whole(pack, *size))))
+        for part in &self.parts {
+            let places = part.find(store, digest)?;
+            if places.iter().filter_map(|record| part.locate(record)).any(|(at, size)| self.is_whole(&at.pack, size)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// All places where an object lies, those in packs of the right size first.
@@ -465,8 +470,7 @@ impl Index {
     pub fn find(&self, store: &dyn Store, digest: &Digest) -> Result<Vec<Location>> {
         let (mut whole, mut doubtful) = (Vec::new(), Vec::new());
         for part in &self.parts {
-            for location in part.find(store, digest)?.iter().filter_map(|record| part.locate(record)) {
-                let size = part.packs.iter().find(|(p, _)| *p == location.pack).map_or(0, |(_, size)| *size);
+            for (location, size) in part.find(store, digest)?.iter().filter_map(|record| part.locate(record)) {
                 if self.is_whole(&location.pack, size) { whole.push(location) } else { doubtful.push(location) }
             }
         }
@@ -480,13 +484,9 @@ impl Index {
     /// What `each` gives, or when an index file cannot be read.
     pub fn each(&self, store: &dyn Store, each: &mut dyn FnMut(Digest, Location, bool) -> Result<()>) -> Result<()> {
         for part in &self.parts {
-            let whole: Vec<bool> = part.packs.iter().map(|(digest, size)| self.is_whole(digest, *size)).collect();
-            merge(store, std::slice::from_ref(part), &mut |record| {
-                let row = part.frames.get(record.frame as usize).map_or(0, |r| r.pack as usize);
-                match part.locate(&record) {
-                    Some(location) => each(record.digest, location, whole.get(row) == Some(&true)),
-                    None => Ok(()),
-                }
+            merge(store, std::slice::from_ref(part), &mut |record| match part.locate(&record) {
+                Some((location, size)) => each(record.digest, location, self.is_whole(&location.pack, size)),
+                None => Ok(()),
             })?;
         }
         Ok(())
