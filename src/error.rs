@@ -22,8 +22,25 @@ pub enum Kind {
     Storage,
     /// Another process writes to the archive.
     Locked,
+    /// A server could not be reached, or the connection to it broke: worth another try.
+    Unreachable,
+    /// A server said "not now" (a 503, a `NO [LIMIT]`, a throttle): worth another try, later.
+    Busy,
+    /// A server refused the name or the password. Never tried again by itself: servers punish guessing.
+    Login,
+    /// A server said no, for good.
+    Refused,
+    /// A server's answer makes no sense in its protocol.
+    Protocol,
     /// A bug in floe: an invariant did not hold.
     Internal,
+}
+
+impl Kind {
+    /// Is the same request worth another try?
+    pub fn is_transient(self) -> bool {
+        matches!(self, Kind::Unreachable | Kind::Busy)
+    }
 }
 
 /// What failed, where, why, and what to do next.

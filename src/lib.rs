@@ -18,6 +18,7 @@ pub mod export;
 pub mod mime;
 pub mod model;
 pub mod monitor;
+pub mod net;
 pub mod snapshot;
 pub mod source;
 pub mod store;

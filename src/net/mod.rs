@@ -1,0 +1,9 @@
+//! How floe reaches a server: its address, whom to trust, how long to wait. The protocols on top stand in modules of their own.
+
+mod address;
+mod secret;
+mod trust;
+
+pub use address::{Address, Scheme};
+pub use secret::Secret;
+pub use trust::Trust;
