@@ -170,7 +170,8 @@ mod tests {
 
     #[test]
     fn each_identifier_is_mapped_or_listed() {
-        let text = "# shared\nuser=boris lr\ngroup=sales@acme.example lrwi\nanyone l\n-user=carla r\nowner lrwstipekxa\nnonsense\n";
+        let text =
+            "# shared\nuser=boris lr\ngroup=sales@acme.example lrwi\nanyone l\n-user=carla r\nowner lrwstipekxa\nnonsense\n";
         let found = read(text, Some(&anna()), &folder_of(".Kunden.M&APw-ller"));
         let rights: Vec<_> = found.accounts.iter().flat_map(|(_, a)| a.rights.clone()).collect();
         assert_eq!(rights.len(), 4);

@@ -38,8 +38,20 @@ enum Column {
 /// The meaning of a header, already without case, spaces, punctuation and what stands in square brackets.
 fn column(header: &str) -> Option<Column> {
     Some(match header {
-        "emailaddress" | "email" | "mail" | "address" | "primaryemail" | "primarysmtpaddress" | "primaryaddress" | "account"
-        | "mailbox" | "emailadresse" | "mailadresse" | "smtpaddress" | "windowsemailaddress" | "useremail" => Column::Address,
+        "emailaddress"
+        | "email"
+        | "mail"
+        | "address"
+        | "primaryemail"
+        | "primarysmtpaddress"
+        | "primaryaddress"
+        | "account"
+        | "mailbox"
+        | "emailadresse"
+        | "mailadresse"
+        | "smtpaddress"
+        | "windowsemailaddress"
+        | "useremail" => Column::Address,
         "userprincipalname" | "upn" | "username" | "user" | "login" | "loginname" | "benutzername" | "localpart" | "uid"
         | "samaccountname" => Column::User,
         "domain" | "maildomain" => Column::Domain,
@@ -47,8 +59,8 @@ fn column(header: &str) -> Option<Column> {
         "displayname" | "name" | "fullname" | "cn" | "anzeigename" | "groupname" => Column::DisplayName,
         "firstname" | "givenname" | "vorname" => Column::GivenName,
         "lastname" | "surname" | "familyname" | "sn" | "nachname" => Column::FamilyName,
-        "aliases" | "emailaliases" | "emailaddresses" | "proxyaddresses" | "alternateemails" | "otheraddresses" | "aliasaddresses"
-        | "mailaliases" | "emailalias" => Column::Aliases,
+        "aliases" | "emailaliases" | "emailaddresses" | "proxyaddresses" | "alternateemails" | "otheraddresses"
+        | "aliasaddresses" | "mailaliases" | "emailalias" => Column::Aliases,
         "quota" | "mailboxquota" | "prohibitsendreceivequota" | "storagelimit" | "maxmailboxsize" => Column::Quota(Unit::Unknown),
         "quotabytes" => Column::Quota(Unit::Bytes),
         "quotakb" | "quotakib" => Column::Quota(Unit::Kib),
@@ -61,8 +73,15 @@ fn column(header: &str) -> Option<Column> {
         "memberemail" | "memberaddress" | "memberprimarysmtpaddress" | "member" | "memberemailaddress" => Column::MemberAddress,
         "memberrole" | "role" => Column::MemberRole,
         "groups" | "memberof" | "gruppen" => Column::MemberOf,
-        "groupemail" | "group" | "groupaddress" | "groupprimarysmtpaddress" | "distributiongroup" | "list" | "listaddress"
-        | "distributiongroupemail" | "groupemailaddress" => Column::GroupAddress,
+        "groupemail"
+        | "group"
+        | "groupaddress"
+        | "groupprimarysmtpaddress"
+        | "distributiongroup"
+        | "list"
+        | "listaddress"
+        | "distributiongroupemail"
+        | "groupemailaddress" => Column::GroupAddress,
         "owners" | "managedby" | "owner" => Column::Owners,
         "forward" | "forwardto" | "forwards" | "forwardingsmtpaddress" | "forwardingaddress" | "weiterleitung" => Column::Forward,
         "delivertomailboxandforward" | "keepcopy" => Column::KeepCopy,
@@ -80,8 +99,22 @@ fn column(header: &str) -> Option<Column> {
 
 /// Headers of address books, which no list of accounts has.
 const ADDRESS_BOOK: [&str; 16] = [
-    "birthday", "spouse", "anniversary", "hobby", "nickname", "businessstreet", "homestreet", "homecity", "webpage", "homeaddress2",
-    "screenname", "birthyear", "companymainphone", "email1value", "homephone2", "notes",
+    "birthday",
+    "spouse",
+    "anniversary",
+    "hobby",
+    "nickname",
+    "businessstreet",
+    "homestreet",
+    "homecity",
+    "webpage",
+    "homeaddress2",
+    "screenname",
+    "birthyear",
+    "companymainphone",
+    "email1value",
+    "homephone2",
+    "notes",
 ];
 
 fn normal(header: &str) -> String {
@@ -128,7 +161,8 @@ fn head(text: &str) -> Option<Head> {
     let delimiter = delimiter.unwrap_or_else(|| {
         *[b';', b'\t', b','].iter().max_by_key(|&&d| line.bytes().filter(|&b| b == d).count()).unwrap_or(&b',')
     });
-    let mut reader = ::csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(line.as_bytes());
+    let mut reader =
+        ::csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(line.as_bytes());
     let row = reader.records().next()?.ok()?;
     let headers: Vec<String> = row.iter().map(normal).collect();
     let columns: Vec<Option<Column>> = headers.iter().map(|h| column(h)).collect();
@@ -148,8 +182,13 @@ fn head(text: &str) -> Option<Head> {
         (_, true) => "headers of an Exchange or Microsoft 365 export",
         _ => "headers of a list of accounts",
     };
-    let known: Vec<&str> =
-        row.iter().zip(&head.columns).filter(|(_, c)| c.is_some()).map(|(h, _)| h.trim_start_matches('\u{feff}')).take(12).collect();
+    let known: Vec<&str> = row
+        .iter()
+        .zip(&head.columns)
+        .filter(|(_, c)| c.is_some())
+        .map(|(h, _)| h.trim_start_matches('\u{feff}'))
+        .take(12)
+        .collect();
     head.because = vec![format!("{export}: {}", known.join(", "))];
     Some(head)
 }
@@ -257,7 +296,8 @@ fn split(cell: &str) -> impl Iterator<Item = &str> {
 }
 
 fn is_other_scheme(part: &str) -> bool {
-    part.split_once(':').is_some_and(|(scheme, _)| !scheme.eq_ignore_ascii_case("smtp") && scheme.chars().all(char::is_alphanumeric))
+    part.split_once(':')
+        .is_some_and(|(scheme, _)| !scheme.eq_ignore_ascii_case("smtp") && scheme.chars().all(char::is_alphanumeric))
 }
 
 fn membership(row: &Row<'_>, found: &mut Found) {
@@ -426,7 +466,8 @@ mod tests {
 
     #[test]
     fn a_user_and_a_domain_make_an_address() {
-        let found = read("username;domain;quota MB;aliases\nanna;acme.example;2048;a@acme.example, am@acme.example broken\n", None);
+        let found =
+            read("username;domain;quota MB;aliases\nanna;acme.example;2048;a@acme.example, am@acme.example broken\n", None);
         let anna = of(&found, "anna@acme.example");
         assert_eq!((anna.aliases.len(), anna.quota), (2, Some(Quota::Bytes(2 << 30))));
         assert_eq!(found.unmapped.len(), 1);

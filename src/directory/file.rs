@@ -111,9 +111,9 @@ pub fn read(inputs: &[Input], stores: &[String]) -> Result<Directory> {
 }
 
 fn not_a_directory(path: &Path) -> Error {
-    Error::usage("this is no directory file that floe knows").with("path", path.display()).hint(
-        "a CSV needs a header line with a column of mail addresses and another one; see docs/directory.md for what is read",
-    )
+    Error::usage("this is no directory file that floe knows")
+        .with("path", path.display())
+        .hint("a CSV needs a header line with a column of mail addresses and another one; see docs/directory.md for what is read")
 }
 
 /// The regular files of a folder and those below it, in the order of their names; links are not followed.

@@ -96,7 +96,9 @@ pub(super) fn read(text: &str) -> Found {
                     let members = BTreeMap::from([(address.clone(), MemberRole::Member)]);
                     found.accounts.push((group.clone(), Account { members, ..Account::default() }));
                 }
-                None => found.cannot(entry.line, Some(&address), format!("member of {}, which has no mail address here", shown(&dn))),
+                None => {
+                    found.cannot(entry.line, Some(&address), format!("member of {}, which has no mail address here", shown(&dn)))
+                }
             }
         }
         found.accounts.push((address, account));
@@ -121,8 +123,16 @@ fn account(entry: &Entry, address: &Address, found: &mut Found) -> Account {
         ..Account::default()
     };
     let more = [
-        "mail", "proxyaddresses", "mailalternateaddress", "gosamailalternateaddress", "mailalias", "alias", "zimbramailalias",
-        "maillocaladdress", "mailalternativeaddress", "othermailbox",
+        "mail",
+        "proxyaddresses",
+        "mailalternateaddress",
+        "gosamailalternateaddress",
+        "mailalias",
+        "alias",
+        "zimbramailalias",
+        "maillocaladdress",
+        "mailalternativeaddress",
+        "othermailbox",
     ];
     account.aliases = entry.addresses(&more).filter(|a| a != address).collect();
     let to: Vec<Address> =
@@ -167,7 +177,9 @@ fn kind(entry: &Entry) -> Option<Kind> {
         let room = entry.first(&["zimbracalrestype"]).is_some_and(|t| t.eq_ignore_ascii_case("location"));
         return Some(if room { Kind::Room } else { Kind::Equipment });
     }
-    entry.is_a(&["person", "inetOrgPerson", "user", "posixAccount", "organizationalPerson", "zimbraAccount"]).then_some(Kind::User)
+    entry
+        .is_a(&["person", "inetOrgPerson", "user", "posixAccount", "organizationalPerson", "zimbraAccount"])
+        .then_some(Kind::User)
 }
 
 /// Active Directory's second bit of `userAccountControl`, Zimbra's and other servers' words.
@@ -211,7 +223,18 @@ fn members(
 ) {
     for (names, role) in [
         (["owner", "managedby"].as_slice(), MemberRole::Owner),
-        (&["member", "uniquemember", "memberuid", "rfc822mailmember", "mgrprfc822mailmember", "zimbramailforwardingaddress", "rfc822member"], MemberRole::Member),
+        (
+            &[
+                "member",
+                "uniquemember",
+                "memberuid",
+                "rfc822mailmember",
+                "mgrprfc822mailmember",
+                "zimbramailforwardingaddress",
+                "rfc822member",
+            ],
+            MemberRole::Member,
+        ),
     ] {
         for value in names.iter().flat_map(|name| entry.all(name)) {
             let resolved = by_dn.get(normal_dn(value).as_str()).or_else(|| by_uid.get(value.as_str())).cloned();
@@ -227,10 +250,8 @@ fn members(
 
 /// A distinguished name for comparing: lower case, no spaces around `,` and `=`.
 fn normal_dn(dn: &str) -> String {
-    let parts: Vec<String> = dn
-        .split(',')
-        .map(|rdn| rdn.split('=').map(|part| part.trim().to_lowercase()).collect::<Vec<_>>().join("="))
-        .collect();
+    let parts: Vec<String> =
+        dn.split(',').map(|rdn| rdn.split('=').map(|part| part.trim().to_lowercase()).collect::<Vec<_>>().join("=")).collect();
     parts.join(",")
 }
 

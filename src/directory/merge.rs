@@ -25,12 +25,22 @@ impl Merger {
         }
         self.domain_aliases.extend(found.domain_aliases);
         let unmapped = found.unmapped.into_iter();
-        self.directory.unmapped.extend(unmapped.map(|(line, account, what)| Unmapped { file: file.clone(), line, account, what }));
+        self.directory.unmapped.extend(unmapped.map(|(line, account, what)| Unmapped {
+            file: file.clone(),
+            line,
+            account,
+            what,
+        }));
     }
 
     /// A file of a folder that is no directory file.
     pub fn unknown_file(&mut self, file: String) {
-        self.directory.unmapped.push(Unmapped { file, line: 0, account: None, what: "no directory file that floe knows".to_owned() });
+        self.directory.unmapped.push(Unmapped {
+            file,
+            line: 0,
+            account: None,
+            what: "no directory file that floe knows".to_owned(),
+        });
     }
 
     fn account(&mut self, address: &Address, new: Account, file: &str) {
@@ -107,8 +117,12 @@ impl Merger {
     /// An address that two accounts claim: the one whose own address it is keeps it, else the first.
     fn clashing_aliases(&mut self) {
         let mut owners: HashMap<Address, Address> = self.directory.accounts.keys().map(|a| (a.clone(), a.clone())).collect();
-        let claims: Vec<(Address, Address)> =
-            self.directory.accounts.iter().flat_map(|(a, account)| account.aliases.iter().map(|alias| (alias.clone(), a.clone()))).collect();
+        let claims: Vec<(Address, Address)> = self
+            .directory
+            .accounts
+            .iter()
+            .flat_map(|(a, account)| account.aliases.iter().map(|alias| (alias.clone(), a.clone())))
+            .collect();
         for (alias, claimant) in claims {
             let owner = owners.entry(alias.clone()).or_insert_with(|| claimant.clone()).clone();
             if owner == claimant {
@@ -186,7 +200,13 @@ mod tests {
     }
 
     fn note(path: &str) -> FileNote {
-        FileNote { path: path.to_owned(), format: "csv".to_owned(), because: Vec::new(), records: 1, passed_over: BTreeMap::new() }
+        FileNote {
+            path: path.to_owned(),
+            format: "csv".to_owned(),
+            because: Vec::new(),
+            records: 1,
+            passed_over: BTreeMap::new(),
+        }
     }
 
     fn says(account: Account) -> Found {
@@ -215,7 +235,10 @@ mod tests {
         let mut merger = Merger::default();
         let aliases = BTreeSet::from([address("boris@acme.example"), address("a@acme.example")]);
         merger.add(note("a.csv"), says(Account { aliases, ..Account::default() }));
-        merger.add(note("a.csv"), Found { accounts: vec![(address("boris@acme.example"), Account::default())], ..Found::default() });
+        merger.add(
+            note("a.csv"),
+            Found { accounts: vec![(address("boris@acme.example"), Account::default())], ..Found::default() },
+        );
         let directory = merger.finish(&[]);
         assert_eq!(directory.accounts[&address("anna@acme.example")].aliases.len(), 1);
         assert_eq!(directory.contradictions.len(), 1);
@@ -227,7 +250,10 @@ mod tests {
         merger.add(note("a.csv"), says(Account { aliases: BTreeSet::from([address("am@acme.example")]), ..Account::default() }));
         let stores = ["anna", "am@acme.example", "new@acme.example", "nobody"].map(str::to_owned);
         let directory = merger.finish(&stores);
-        assert_eq!(directory.accounts[&address("anna@acme.example")].stores, BTreeSet::from(["anna".to_owned(), "am@acme.example".to_owned()]));
+        assert_eq!(
+            directory.accounts[&address("anna@acme.example")].stores,
+            BTreeSet::from(["anna".to_owned(), "am@acme.example".to_owned()])
+        );
         assert!(directory.accounts.contains_key(&address("new@acme.example")));
         assert_eq!(directory.homeless_stores, BTreeSet::from(["nobody".to_owned()]));
     }

@@ -108,7 +108,13 @@ mod tests {
 
     #[test]
     fn addresses_are_read_in_the_forms_that_exports_use() {
-        for text in ["anna@acme.example", " Anna@ACME.example ", "SMTP:anna@acme.example", "Anna B <anna@acme.example>", "mailto:anna@acme.example"] {
+        for text in [
+            "anna@acme.example",
+            " Anna@ACME.example ",
+            "SMTP:anna@acme.example",
+            "Anna B <anna@acme.example>",
+            "mailto:anna@acme.example",
+        ] {
             assert_eq!(Address::parse(text).map(String::from).as_deref(), Some("anna@acme.example"), "{text}");
         }
         assert!(Address::parse("jörg@müller.example").is_some());
@@ -116,7 +122,21 @@ mod tests {
 
     #[test]
     fn what_is_no_single_address_is_refused() {
-        for text in ["", "anna", "@acme.example", "a@", "a@b@c d", "a b@c", "a;b@c", "a@b..c", "a@-b", "a\n@b", "a@b\n", "x400:c=US", "a\u{202e}@b"] {
+        for text in [
+            "",
+            "anna",
+            "@acme.example",
+            "a@",
+            "a@b@c d",
+            "a b@c",
+            "a;b@c",
+            "a@b..c",
+            "a@-b",
+            "a\n@b",
+            "a@b\n",
+            "x400:c=US",
+            "a\u{202e}@b",
+        ] {
             assert_eq!(Address::parse(text), None, "{text:?}");
         }
     }

@@ -44,11 +44,8 @@ pub(super) fn read(text: &str) -> Found {
             found.pass_over(if user.contains('@') { "the user is no mail address" } else { "the user has no domain" });
             continue;
         };
-        let mut account = Account {
-            kind: Some(Kind::User),
-            had_password: fields.get(1).is_some_and(|p| !p.is_empty()),
-            ..Account::default()
-        };
+        let mut account =
+            Account { kind: Some(Kind::User), had_password: fields.get(1).is_some_and(|p| !p.is_empty()), ..Account::default() };
         let extra = if separator == '|' { fields.get(2) } else { fields.get(7) };
         if separator == ':' {
             account.display_name = fields.get(4).map(|g| g.split(',').next().unwrap_or_default().trim().to_owned());

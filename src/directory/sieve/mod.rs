@@ -276,14 +276,21 @@ mod tests {
         assert_eq!(rules[0].actions, [Action::Move(vec!["Lists".to_owned(), "X".to_owned()]), Action::Stop]);
         assert!(rules[1].all);
         assert_eq!(rules[1].conditions[1], Condition::Larger { bytes: 1 << 20, not: true });
-        let spam = Condition::Words { field: Field::Header("X-Spam".to_owned()), how: Match::Pattern, value: "Yes*".to_owned(), not: false };
+        let spam = Condition::Words {
+            field: Field::Header("X-Spam".to_owned()),
+            how: Match::Pattern,
+            value: "Yes*".to_owned(),
+            not: false,
+        };
         assert_eq!(rules[2].conditions, [spam]);
         assert_eq!(rules[3].actions, [Action::Redirect(Address::parse("boris@x.example").unwrap()), Action::Discard]);
     }
 
     #[test]
     fn else_is_for_what_no_earlier_test_took() {
-        let rules = rules("if header :is \"a\" \"1\" { fileinto \"A\"; } elsif header :is \"b\" \"2\" { fileinto \"B\"; } else { fileinto \"C\"; }\nkeep;");
+        let rules = rules(
+            "if header :is \"a\" \"1\" { fileinto \"A\"; } elsif header :is \"b\" \"2\" { fileinto \"B\"; } else { fileinto \"C\"; }\nkeep;",
+        );
         let nots: Vec<Vec<bool>> = rules
             .iter()
             .map(|r| r.conditions.iter().map(|c| matches!(c, Condition::Words { not: true, .. })).collect())

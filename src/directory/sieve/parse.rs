@@ -305,7 +305,10 @@ mod tests {
     fn a_script_is_read_with_its_lines() {
         let script = "require [\"fileinto\", \"copy\"]; # why\n/* a\n comment */ if anyof (header :is \"a\" \"b\\\"c\", size :over 10K)\n{ fileinto :copy \"x\"; stop; }\nvacation text:\nI am away.\n..dot\n.\n;\n";
         let commands = parse(script).unwrap();
-        assert_eq!(commands.iter().map(|c| (c.line, c.name.as_str())).collect::<Vec<_>>(), [(1, "require"), (3, "if"), (5, "vacation")]);
+        assert_eq!(
+            commands.iter().map(|c| (c.line, c.name.as_str())).collect::<Vec<_>>(),
+            [(1, "require"), (3, "if"), (5, "vacation")]
+        );
         let test = &commands[1].tests[0];
         assert_eq!(test.tests[0].texts(&[]), [["a"], ["b\"c"]]);
         assert_eq!(test.tests[1].arguments, [Argument::Tag("over".to_owned()), Argument::Number(10 << 10)]);
@@ -314,7 +317,9 @@ mod tests {
 
     #[test]
     fn what_is_no_script_is_refused_with_its_line() {
-        for (script, line) in [("keep", 1), ("\nif true {\n keep;", 3), ("x \"", 1), ("a [\"b\"", 1), ("\n\n@", 3), ("text: a", 1)] {
+        for (script, line) in
+            [("keep", 1), ("\nif true {\n keep;", 3), ("x \"", 1), ("a [\"b\"", 1), ("\n\n@", 3), ("text: a", 1)]
+        {
             assert_eq!(parse(script).map_err(|(line, _)| line).unwrap_err(), line, "{script}");
         }
         assert!(parse(&"if not ".repeat(10_000)).is_err());

@@ -84,7 +84,9 @@ fn joined(test: &Node, all: bool, parts: impl Iterator<Item = Result<Joined, Fau
 
 fn size(test: &Node, not: bool) -> Result<Joined, Fault> {
     match test.arguments.as_slice() {
-        [Argument::Tag(tag), Argument::Number(bytes)] if tag == "over" => Ok(Joined::one(Condition::Larger { bytes: *bytes, not })),
+        [Argument::Tag(tag), Argument::Number(bytes)] if tag == "over" => {
+            Ok(Joined::one(Condition::Larger { bytes: *bytes, not }))
+        }
         // "Under n" is "not over n - 1".
         [Argument::Tag(tag), Argument::Number(bytes)] if tag == "under" => {
             Ok(Joined::one(Condition::Larger { bytes: bytes.saturating_sub(1), not: !not }))
@@ -95,7 +97,9 @@ fn size(test: &Node, not: bool) -> Result<Joined, Fault> {
 
 fn words(test: &Node, not: bool) -> Result<Joined, Fault> {
     const VALUED: [&str; 2] = ["comparator", "content"];
-    for tag in ["user", "detail", "localpart", "domain", "count", "value", "raw", "mime", "index", "last", "anychild", "content", "list"] {
+    for tag in
+        ["user", "detail", "localpart", "domain", "count", "value", "raw", "mime", "index", "last", "anychild", "content", "list"]
+    {
         if test.has_tag(tag) {
             return Err((test.line, format!("':{tag}' has no counterpart")));
         }
