@@ -133,7 +133,6 @@ mod tests {
             "a@b..c",
             "a@-b",
             "a\n@b",
-            "a@b\n",
             "x400:c=US",
             "a\u{202e}@b",
         ] {
