@@ -1,0 +1,4 @@
+//! Stage two: what will be done to the target, what has been done, and the doing of it. Knows archives and servers, never sources.
+
+pub mod plan;
+pub mod sheet;
