@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::names::{is_foreign_root, legal_segment, special_use_of, unlike};
+use super::names::{is_foreign_root, is_inbox, legal_segment, special_use_of, unlike};
 use super::{AccountPlan, FolderPlan, Login, Part, Plan};
 use crate::archive::{AccountEntry, Archive, CollectionEntry, Snapshot};
 use crate::error::Result;
@@ -24,14 +24,15 @@ const DEFAULT_NAMES: &[(Part, &[&str])] = &[
     (Part::Files, &["files", "dateien", "documents", "dokumente"]),
 ];
 
-/// Drafts a plan for `snapshot` on a target with `sheet`.
+/// Drafts a plan for `snapshot` on a target with `sheet`. Accounts whose names are no addresses get `domain`, or wait for a
+/// person to say which mailbox they are.
 ///
 /// # Errors
 /// Those of reading the archive's listings.
-pub fn draft(archive: &Archive, place: &str, snapshot: &Snapshot, to: &str, sheet: &Sheet) -> Result<Plan> {
+pub fn draft(archive: &Archive, place: &str, snapshot: &Snapshot, to: &str, domain: Option<&str>, sheet: &Sheet) -> Result<Plan> {
     let mut accounts = Vec::new();
     for account in &snapshot.root.accounts {
-        accounts.push(draft_account(archive, account, sheet)?);
+        accounts.push(draft_account(archive, account, domain, sheet)?);
     }
     let domains: BTreeSet<String> = accounts
         .iter()
@@ -52,7 +53,7 @@ pub fn draft(archive: &Archive, place: &str, snapshot: &Snapshot, to: &str, shee
     })
 }
 
-fn draft_account(archive: &Archive, account: &AccountEntry, sheet: &Sheet) -> Result<AccountPlan> {
+fn draft_account(archive: &Archive, account: &AccountEntry, domain: Option<&str>, sheet: &Sheet) -> Result<AccountPlan> {
     let collections = archive.collections(account)?;
     let mut folders = Vec::new();
     if let Some(mail) = &sheet.mail {
@@ -63,12 +64,15 @@ fn draft_account(archive: &Archive, account: &AccountEntry, sheet: &Sheet) -> Re
             map_parts(collection, &parts_of(archive, collection)?, dav, &mut folders);
         }
     }
-    let is_address = account.account.contains('@');
+    let target = match domain {
+        Some(domain) if !account.account.contains('@') => format!("{}@{domain}", account.account),
+        _ => account.account.clone(),
+    };
+    let is_address = target.contains('@');
     Ok(AccountPlan {
         source: account.account.clone(),
-        target: account.account.clone(),
+        target,
         create: is_address,
-        // An account whose name is no address needs a person to say which mailbox it is.
         skip: !is_address,
         name: None,
         aliases: Vec::new(),
@@ -80,7 +84,11 @@ fn draft_account(archive: &Archive, account: &AccountEntry, sheet: &Sheet) -> Re
 
 fn map_mail(collections: &[CollectionEntry], mail: &MailSheet, folders: &mut Vec<FolderPlan>) {
     let mail_folders = || collections.iter().filter(|c| c.head.kind == CollectionKind::Mail);
-    let special = special_folders(mail_folders(), mail);
+    let mut special = special_folders(mail_folders(), mail);
+    let has_inbox = mail_folders().any(|c| matches!(c.head.path.0.as_slice(), [name] if name.eq_ignore_ascii_case("INBOX")));
+    if let Some(translated) = mail_folders().find(|c| !has_inbox && is_inbox(&c.head.path)) {
+        special.insert(translated.head.path.clone(), CollectionPath::new(["INBOX"]));
+    }
     let mut taken = BTreeSet::new();
     for collection in mail_folders() {
         let path = &collection.head.path;
@@ -156,7 +164,7 @@ pub(crate) fn part_of(kind: CollectionKind, component: Option<&str>) -> Part {
 }
 
 fn map_parts(collection: &CollectionEntry, parts: &BTreeMap<Part, u64>, dav: &DavSheet, folders: &mut Vec<FolderPlan>) {
-    let main = parts.iter().max_by_key(|(_, items)| **items).map(|(part, _)| *part);
+    let main = parts.iter().max_by_key(|(part, items)| (**items, std::cmp::Reverse(**part))).map(|(part, _)| *part);
     for (&part, &items) in parts {
         let wanted = wanted_name(collection, part, main == Some(part), dav);
         let to = unlike(wanted, |p| folders.iter().any(|f| f.part != Part::Mail && f.to == *p));

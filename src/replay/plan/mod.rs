@@ -3,13 +3,13 @@
 //! [`draft`](map::draft) makes one from an archive and a [`Sheet`](super::sheet::Sheet); people edit its TOML; [`read`] takes it back and
 //! refuses contradictions with the line; [`forecast`](forecast::forecast) says item by item what the target will not keep.
 
-pub mod forecast;
+mod forecast;
 mod map;
 mod names;
 mod read;
 mod write;
 
-pub use forecast::{Cause, Foreseen, forecast};
+pub use forecast::{Cause, Foreseen, Summary, forecast, is_keyword};
 pub use map::draft;
 pub use read::read;
 pub use write::write;

@@ -3,6 +3,19 @@
 use crate::model::CollectionPath;
 use crate::replay::sheet::MailSheet;
 
+/// Names of the one folder that every mailbox has, in the exports of programs that translate it. Compared without case.
+const INBOX: &[&str] = &[
+    "inbox",
+    "posteingang",
+    "doručená pošta",
+    "boîte de réception",
+    "bandeja de entrada",
+    "posta in arrivo",
+    "postvak in",
+    "skrzynka odbiorcza",
+    "inkorg",
+];
+
 /// What stands for a character that a name cannot hold: visible, and legal everywhere.
 const SUBSTITUTE: char = '_';
 
@@ -88,6 +101,11 @@ const SPECIAL: &[(&str, &[&str])] = &[
     ),
     ("\\Archive", &["archive", "archiv", "archives", "archivo", "archivio", "archief", "archiwum", "arkiv"]),
 ];
+
+/// Is it the folder that new mail comes into, by its name?
+pub fn is_inbox(path: &CollectionPath) -> bool {
+    matches!(path.0.as_slice(), [name] if INBOX.contains(&name.to_lowercase().as_str()))
+}
 
 /// The special use of a top folder by its name, when it is one that programs use.
 pub fn special_use_of(path: &CollectionPath) -> Option<&'static str> {

@@ -212,7 +212,7 @@ fn line_of(text: &str, offset: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replay::plan::forecast::Summary;
+    use crate::replay::plan::Summary;
 
     fn plan() -> Plan {
         let folder = |from: &str, to: &str| FolderPlan {
