@@ -9,7 +9,7 @@ mod names;
 mod read;
 mod write;
 
-pub use forecast::{Cause, Foreseen, Summary, forecast, is_keyword};
+pub use forecast::{Cause, Foreseen, Summary, forecast};
 pub use map::draft;
 pub use read::read;
 pub use write::write;

@@ -1,5 +1,6 @@
 //! Folder names: which are special, which a target cannot hold, and what stands in their place.
 
+use crate::imap::SpecialUse;
 use crate::model::CollectionPath;
 use crate::replay::sheet::MailSheet;
 
@@ -19,89 +20,6 @@ const INBOX: &[&str] = &[
 /// What stands for a character that a name cannot hold: visible, and legal everywhere.
 const SUBSTITUTE: char = '_';
 
-/// Names under which mail programs and servers keep special folders, in the languages they are sold in. Compared without case.
-const SPECIAL: &[(&str, &[&str])] = &[
-    (
-        "\\Sent",
-        &[
-            "sent",
-            "sent items",
-            "sent messages",
-            "sent mail",
-            "gesendet",
-            "gesendete elemente",
-            "gesendete objekte",
-            "odeslané",
-            "odeslaná pošta",
-            "envoyés",
-            "éléments envoyés",
-            "enviados",
-            "inviata",
-            "posta inviata",
-            "verzonden items",
-            "wysłane",
-            "skickat",
-        ],
-    ),
-    (
-        "\\Drafts",
-        &[
-            "drafts",
-            "draft",
-            "entwürfe",
-            "koncepty",
-            "rozepsané",
-            "brouillons",
-            "borradores",
-            "bozze",
-            "concepten",
-            "szkice",
-            "utkast",
-        ],
-    ),
-    (
-        "\\Trash",
-        &[
-            "trash",
-            "deleted items",
-            "deleted messages",
-            "deleted",
-            "bin",
-            "papierkorb",
-            "gelöschte elemente",
-            "gelöschte objekte",
-            "koš",
-            "odstraněná pošta",
-            "corbeille",
-            "éléments supprimés",
-            "papelera",
-            "cestino",
-            "prullenbak",
-            "kosz",
-            "papperskorgen",
-        ],
-    ),
-    (
-        "\\Junk",
-        &[
-            "spam",
-            "junk",
-            "junk e-mail",
-            "junk email",
-            "bulk mail",
-            "junk-e-mail",
-            "nevyžádaná pošta",
-            "courrier indésirable",
-            "correo no deseado",
-            "posta indesiderata",
-            "ongewenste e-mail",
-            "wiadomości-śmieci",
-            "skräppost",
-        ],
-    ),
-    ("\\Archive", &["archive", "archiv", "archives", "archivo", "archivio", "archief", "archiwum", "arkiv"]),
-];
-
 /// Is it the folder that new mail comes into, by its name?
 pub fn is_inbox(path: &CollectionPath) -> bool {
     matches!(path.0.as_slice(), [name] if INBOX.contains(&name.to_lowercase().as_str()))
@@ -110,8 +28,7 @@ pub fn is_inbox(path: &CollectionPath) -> bool {
 /// The special use of a top folder by its name, when it is one that programs use.
 pub fn special_use_of(path: &CollectionPath) -> Option<&'static str> {
     let [name] = path.0.as_slice() else { return None };
-    let name = name.to_lowercase();
-    SPECIAL.iter().find(|(_, names)| names.contains(&name.as_str())).map(|(special, _)| *special)
+    SpecialUse::of_name(name).map(SpecialUse::attribute)
 }
 
 /// A name that the target can hold in place of `segment`.
