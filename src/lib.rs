@@ -20,6 +20,7 @@ pub mod mime;
 pub mod model;
 pub mod monitor;
 pub mod net;
+pub mod replay;
 pub mod snapshot;
 pub mod source;
 pub mod store;
