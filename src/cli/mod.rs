@@ -13,6 +13,7 @@ mod man;
 mod manifest;
 mod output;
 mod plan;
+mod replay;
 mod show;
 mod snapshot;
 mod target;
@@ -50,6 +51,7 @@ enum Command {
     Index(index::Args),
     Doctor(doctor::Args),
     Plan(plan::Args),
+    Replay(replay::Args),
     Validate(validate::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -73,6 +75,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<u8> {
         Command::Index(args) => index::run(&args, out),
         Command::Doctor(args) => doctor::run(&args, out),
         Command::Plan(args) => plan::run(&args, out),
+        Command::Replay(args) => replay::run(&args, out),
         Command::Validate(args) => validate::run(&args, out),
         Command::Completions(args) => completions::run(&args, out),
         Command::Man(args) => man::run(&args, out),

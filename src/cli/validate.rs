@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::output::{Output, Verdict as Ending};
+use super::replay::opened;
 use super::target::{Access, imap_address};
 use crate::archive::{Archive, Snapshot, line};
 use crate::error::{Error, Kind, Result};
@@ -87,13 +88,7 @@ struct Row<'a> {
 
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let plan = plan::read(&args.plan)?;
-    let archive = Archive::open(Path::new(&plan.archive))?;
-    let snapshot = archive.snapshot(Some(&plan.snapshot))?;
-    if snapshot.digest != plan.root {
-        return Err(Error::usage("the plan was made for another archive")
-            .with("snapshot", &plan.snapshot)
-            .hint("make a new plan with floe plan"));
-    }
+    let (archive, snapshot) = opened(&plan)?;
     std::fs::create_dir_all(&args.report)
         .map_err(|e| Error::io(Kind::Storage, "cannot make the report's folder", &args.report, e))?;
     let path = args.report.join("differences.jsonl");

@@ -74,7 +74,8 @@ pub(super) fn sets(uids: &[u32]) -> Vec<String> {
     let mut count = 0;
     let mut rest = uids;
     while let Some(&first) = rest.first() {
-        let run = rest.iter().zip(first..).take_while(|(uid, want)| **uid == *want).count().min((UIDS - count) as usize);
+        let run = 1 + rest.windows(2).take_while(|pair| pair[0].checked_add(1) == Some(pair[1])).count();
+        let run = run.min((UIDS - count) as usize);
         let last = rest[run - 1];
         ranges.push(if run == 1 { first.to_string() } else { format!("{first}:{last}") });
         rest = &rest[run..];
