@@ -13,6 +13,7 @@ mod manifest;
 mod output;
 mod show;
 mod snapshot;
+mod standin;
 mod verify;
 
 use std::io::Write;
@@ -44,6 +45,7 @@ enum Command {
     Diff(diff::Args),
     Export(export::Args),
     Index(index::Args),
+    StandIn(standin::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -64,6 +66,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<u8> {
         Command::Diff(args) => diff::run(&args, out),
         Command::Export(args) => export::run(args, out),
         Command::Index(args) => index::run(&args, out),
+        Command::StandIn(args) => standin::run(args, out),
         Command::Completions(args) => completions::run(&args, out),
         Command::Man(args) => man::run(&args, out),
     }

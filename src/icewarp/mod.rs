@@ -1,0 +1,3 @@
+//! What floe knows of IceWarp.
+
+pub mod standin;
