@@ -15,6 +15,7 @@ pub mod cli;
 pub mod diff;
 pub mod error;
 pub mod export;
+pub mod icewarp;
 pub mod imap;
 pub mod mime;
 pub mod model;

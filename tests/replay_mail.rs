@@ -53,7 +53,8 @@ impl Job {
     fn plan(&self, port: u16, login: &str) {
         let _ = fs::remove_file(self.path("plan.toml"));
         let to = format!("imap://127.0.0.1:{port}");
-        let drafted = floe(&["plan", &self.path("a.floe"), "--to", &to, "--domain", "example.test", "--out", &self.path("plan.toml")]);
+        let drafted =
+            floe(&["plan", &self.path("a.floe"), "--to", &to, "--domain", "example.test", "--out", &self.path("plan.toml")]);
         assert!(matches!(drafted.status.code(), Some(0 | 1)), "{drafted:?}");
         let text = fs::read_to_string(self.path("plan.toml")).unwrap();
         let mut user = 0;
@@ -72,7 +73,14 @@ impl Job {
     /// A command with the plan and the administrator's access.
     fn command(&self, name: &str, server: &Server) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_floe"));
-        command.arg(name).args(["--plan", &self.path("plan.toml"), "--admin", self.admin, "--password-file", &self.path("password")]);
+        command.arg(name).args([
+            "--plan",
+            &self.path("plan.toml"),
+            "--admin",
+            self.admin,
+            "--password-file",
+            &self.path("password"),
+        ]);
         match server.var("CA_FILE") {
             "" => command.arg("--danger-accept-any-certificate"),
             file => command.args(["--ca-file", file]),
@@ -91,7 +99,14 @@ impl Job {
         assert!(said.contains("PASS: "), "{said}");
         let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/check_imap.py");
         let mut check = Command::new("python3");
-        check.arg(tool).args(["--port", &server.port().to_string(), "--store", &self.path("store"), "--plan", &self.path("plan.toml")]);
+        check.arg(tool).args([
+            "--port",
+            &server.port().to_string(),
+            "--store",
+            &self.path("store"),
+            "--plan",
+            &self.path("plan.toml"),
+        ]);
         if !server.var("CA_FILE").is_empty() {
             check.args(["--ca-file", server.var("CA_FILE")]);
         }

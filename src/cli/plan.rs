@@ -27,6 +27,9 @@ pub(super) struct Args {
     /// The server
     #[arg(long, value_name = "URL")]
     to: Address,
+    /// Its IMAP address, where that is not the usual port of the same host
+    #[arg(long, value_name = "URL")]
+    imap: Option<Address>,
     /// Where to write the plan; a file that is there is not overwritten
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -61,8 +64,9 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let archive = Archive::open(&args.archive)?;
     let snapshot = archive.snapshot(args.snapshot.as_deref())?;
     let sheet = args.sheet.as_deref().map_or_else(|| Ok(Sheet::assumed()), read_sheet)?;
-    let drafted =
+    let mut drafted =
         plan::draft(&archive, &args.archive.to_string_lossy(), &snapshot, &args.to.to_string(), args.domain.as_deref(), &sheet)?;
+    drafted.imap = args.imap.as_ref().map(Address::to_string);
     let list = args.out.with_extension("forecast.jsonl");
     let mut file = create(&args.out)?;
     let mut rows =

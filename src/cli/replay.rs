@@ -109,7 +109,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     };
     let outcomes = run.accounts(&accounts, usize::from(args.connections));
     monitor.done();
-    tell(args, &outcomes, out)
+    tell(args, &outcomes, left_behind(&accounts), out)
 }
 
 /// The archive and the snapshot that a plan was made for.
@@ -189,6 +189,11 @@ impl Run<'_> {
     }
 }
 
+/// Calendar objects, contacts and files of these accounts: this version carries mail only.
+pub(super) fn left_behind(accounts: &[&AccountPlan]) -> u64 {
+    accounts.iter().flat_map(|a| &a.folders).filter(|f| f.part != Part::Mail && !f.skip).map(|f| f.items).sum()
+}
+
 fn tell_plan(accounts: &[&AccountPlan], out: &mut Output<'_>) -> Result<u8> {
     let mut items = 0;
     for account in accounts {
@@ -206,12 +211,16 @@ fn tell_plan(accounts: &[&AccountPlan], out: &mut Output<'_>) -> Result<u8> {
     out.verdict(&Verdict::Pass(format!("{items} messages would be sent, nothing was")))
 }
 
-fn tell(args: &Args, outcomes: &[Outcome], out: &mut Output<'_>) -> Result<u8> {
+fn tell(args: &Args, outcomes: &[Outcome], left: u64, out: &mut Output<'_>) -> Result<u8> {
     let sum = |f: fn(&Outcome) -> u64| outcomes.iter().map(f).sum::<u64>();
     let failed: Vec<&Outcome> = outcomes.iter().filter(|o| o.error.is_some()).collect();
     let there = sum(|o| o.sent + o.claimed + o.before);
     let refused = sum(|o| o.refused);
-    let verdict = if refused == 0 {
+    let verdict = if left > 0 {
+        Verdict::WithExceptions(format!(
+            "{there} messages are on the server, {refused} were refused; {left} calendar objects, contacts and files are not carried by this version"
+        ))
+    } else if refused == 0 {
         Verdict::Pass(format!("{there} messages are on the server, {} sent now", sum(|o| o.sent)))
     } else {
         Verdict::WithExceptions(format!("{there} messages are on the server, {refused} were refused and stay in the archive"))

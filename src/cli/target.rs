@@ -28,7 +28,8 @@ pub(super) struct Access {
 }
 
 impl Access {
-    fn trust(&self) -> Result<Trust> {
+    /// Whose certificates are believed.
+    pub(super) fn trust(&self) -> Result<Trust> {
         let trust = self.ca_file.as_deref().map_or_else(|| Ok(Trust::default()), |file| Trust::default().with_ca_file(file))?;
         Ok(if self.danger_accept_any_certificate { trust.in_anybody() } else { trust })
     }
@@ -46,6 +47,11 @@ impl Access {
             Some(file) => Secret::from_file(file),
             None => Secret::ask(&format!("Password of {}: ", self.admin.as_deref().unwrap_or("the user"))),
         }
+    }
+
+    /// The administrator's name.
+    pub(super) fn admin(&self) -> Result<&str> {
+        self.admin.as_deref().ok_or_else(|| Error::usage("who logs in is not said").hint("name the administrator with --admin"))
     }
 
     /// How `user`'s account is entered.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::output::{Output, Verdict as Ending};
-use super::replay::opened;
+use super::replay::{left_behind, opened};
 use super::target::{Access, imap_address};
 use crate::archive::{Archive, Snapshot, line};
 use crate::error::{Error, Kind, Result};
@@ -98,7 +98,9 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let monitor = Terminal::new(args.json);
     monitor.phase("validate", None);
     let mut totals = BTreeMap::new();
-    for account in plan.accounts.iter().filter(|a| !a.skip && (args.accounts.is_empty() || args.accounts.contains(&a.source))) {
+    let wanted = |a: &&AccountPlan| !a.skip && (args.accounts.is_empty() || args.accounts.contains(&a.source));
+    let accounts: Vec<&AccountPlan> = plan.accounts.iter().filter(wanted).collect();
+    for account in &accounts {
         let counts = totals.entry(account.source.clone()).or_insert_with(Counts::default);
         check_account(args, &plan, account, &archive, &snapshot, &password, &monitor, &mut |folder, compared| {
             counts.note(&compared.verdict);
@@ -107,7 +109,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     }
     monitor.done();
     rows.flush().map_err(failed)?;
-    tell(args, &totals, &path, out)
+    tell(args, &totals, left_behind(&accounts), &path, out)
 }
 
 /// Compares the mail folders of one account.
@@ -173,10 +175,14 @@ fn write_row(
     rows.write_all(&line(&row)?).map_err(|e| Error::new(Kind::Storage, "cannot write the differences").because(e))
 }
 
-fn tell(args: &Args, totals: &BTreeMap<String, Counts>, list: &Path, out: &mut Output<'_>) -> Result<u8> {
+fn tell(args: &Args, totals: &BTreeMap<String, Counts>, left: u64, list: &Path, out: &mut Output<'_>) -> Result<u8> {
     let faults: u64 = totals.values().map(Counts::faults).sum();
     let good: u64 = totals.values().map(|c| c.identical + c.equivalent).sum();
-    let ending = if faults == 0 {
+    let ending = if faults == 0 && left > 0 {
+        Ending::WithExceptions(format!(
+            "{good} messages are on the server as they are in the archive; {left} calendar objects, contacts and files were not compared"
+        ))
+    } else if faults == 0 {
         Ending::Pass(format!("{good} items are on the server as they are in the archive"))
     } else {
         Ending::WithExceptions(format!("{good} items are as they should be, {faults} are not; see {}", list.display()))

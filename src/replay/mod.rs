@@ -4,4 +4,5 @@ pub mod doctor;
 pub mod journal;
 pub mod mail;
 pub mod plan;
+pub mod provision;
 pub mod sheet;
