@@ -107,7 +107,8 @@ async fn answer(world: Arc<World>, request: Request<Incoming>) -> Result<Reply, 
     }
     let user = match dav::admit(&world, &head) {
         Ok(user) => user,
-        Err((delay, refusal)) => {
+        Err(refused) => {
+            let (delay, refusal) = *refused;
             tokio::time::sleep(delay).await;
             return Ok(refusal);
         }

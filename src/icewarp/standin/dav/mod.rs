@@ -37,27 +37,27 @@ enum Target {
 }
 
 /// Lets a request in, with its user's address, or says how to answer it and after how long.
-pub(super) fn admit(world: &World, head: &Parts) -> Result<String, (Duration, Reply)> {
+pub(super) fn admit(world: &World, head: &Parts) -> Result<String, Box<(Duration, Reply)>> {
     let path = head.uri.path();
     if path.starts_with("/.well-known/caldav") || path.starts_with("/.well-known/carddav") {
         let mut found = status(StatusCode::FOUND);
         found.headers_mut().insert(LOCATION, HeaderValue::from_static("/webdav/"));
-        return Err((Duration::ZERO, found));
+        return Err(Box::new((Duration::ZERO, found)));
     }
     if path != "/webdav" && !path.starts_with("/webdav/") {
-        return Err((Duration::ZERO, status(StatusCode::NOT_FOUND)));
+        return Err(Box::new((Duration::ZERO, status(StatusCode::NOT_FOUND))));
     }
     let mut refusal = status(StatusCode::UNAUTHORIZED);
     refusal.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"IceWarp WebDAV\""));
     let given = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
     let text = given.and_then(|given| String::from_utf8(STANDARD.decode(given).ok()?).ok());
     let Some((name, password)) = text.as_deref().and_then(|text| text.split_once(':')) else {
-        return Err((Duration::ZERO, refusal));
+        return Err(Box::new((Duration::ZERO, refusal)));
     };
     match world.login(&name.replacen(['%', '$'], "@", 1), password) {
         Login::Right(address, _) if address.contains('@') => Ok(address),
-        Login::Right(..) | Login::Disabled => Err((Duration::ZERO, refusal)),
-        Login::Wrong(delay) => Err((delay, refusal)),
+        Login::Right(..) | Login::Disabled => Err(Box::new((Duration::ZERO, refusal))),
+        Login::Wrong(delay) => Err(Box::new((delay, refusal))),
     }
 }
 
