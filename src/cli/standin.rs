@@ -21,11 +21,11 @@ pub(super) struct Args {
     dir: PathBuf,
     /// What it does badly, as a list
     #[arg(long, value_name = "LIST", default_value = "")]
-    difficult: Difficulties,
+    difficult: String,
 }
 
 pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
-    let standin = StandIn::start(&args.dir, args.difficult)?;
+    let standin = StandIn::start(&args.dir, args.difficult.parse::<Difficulties>()?)?;
     out.line(format_args!("http {}", standin.http()))?;
     out.line(format_args!("imap imap://{}", standin.imap()))?;
     out.line(format_args!("admin {}", standin.admin()))?;

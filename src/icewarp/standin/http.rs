@@ -1,5 +1,6 @@
 //! HTTP: one port for the XML API and DAV, one thread.
 
+use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::{World, api};
+use super::{World, api, dav};
 
 /// Largest API request.
 const API_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -104,5 +105,24 @@ async fn answer(world: Arc<World>, request: Request<Incoming>) -> Result<Reply, 
             text.map_or_else(|| status(StatusCode::METHOD_NOT_ALLOWED), |text| reply(StatusCode::OK, "application/xml", text))
         );
     }
-    Ok(status(StatusCode::NOT_FOUND))
+    let user = match dav::admit(&world, &head) {
+        Ok(user) => user,
+        Err(refused) => {
+            let (delay, refusal) = *refused;
+            tokio::time::sleep(delay).await;
+            return Ok(refusal);
+        }
+    };
+    let most = match world.difficulties.max_body_bytes {
+        0 => DAV_BYTES_MAX,
+        most => most,
+    };
+    let Ok(body) = Limited::new(body, usize::try_from(most).unwrap_or(usize::MAX)).collect().await else {
+        return Ok(status(StatusCode::PAYLOAD_TOO_LARGE));
+    };
+    let reply = dav::answer(&world, &user, &head, &body.to_bytes());
+    if head.method == hyper::Method::PUT && world.tallies.cut_put.strikes(world.difficulties.cut_put) {
+        return Err(Cut);
+    }
+    Ok::<_, Infallible>(reply).map_err(|never| match never {})
 }

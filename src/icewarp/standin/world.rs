@@ -209,6 +209,14 @@ impl World {
         limited && matches!(self.quota(address), (used, Some(limit)) if used + more_bytes > limit)
     }
 
+    /// As [`World::over_quota`], for who holds the home already.
+    pub(super) fn over_quota_with(&self, address: &str, home_bytes: u64, more_bytes: u64) -> bool {
+        let limit = locked(&self.directory).account(address).and_then(Account::quota_bytes);
+        let Some(limit) = limit else { return false };
+        let mail = self.mailbox(address).map_or(0, |mailbox| locked(&mailbox).bytes);
+        mail + home_bytes + more_bytes > limit
+    }
+
     pub(super) fn mailbox(&self, address: &str) -> Result<Arc<Mutex<Mailbox>>> {
         let mut open = locked(&self.mailboxes);
         if let Some(mailbox) = open.get(address) {

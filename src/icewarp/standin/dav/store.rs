@@ -27,6 +27,28 @@ pub(in super::super) enum Kind {
 }
 
 impl Kind {
+    /// The kind whose collections hold a component of that name.
+    pub(in super::super) fn of_component(name: &str) -> Option<Self> {
+        Some(match name.to_ascii_uppercase().as_str() {
+            "VEVENT" => Kind::Events,
+            "VTODO" => Kind::Tasks,
+            "VJOURNAL" => Kind::Journal,
+            "VNOTE" => Kind::Notes,
+            _ => return None,
+        })
+    }
+
+    /// The component that its items are made of; files and contacts are none of iCalendar's.
+    pub(in super::super) fn component(self) -> Option<&'static str> {
+        Some(match self {
+            Kind::Events => "VEVENT",
+            Kind::Tasks => "VTODO",
+            Kind::Journal => "VJOURNAL",
+            Kind::Notes => "VNOTE",
+            Kind::Contacts | Kind::Files => return None,
+        })
+    }
+
     /// The letter of the XML API.
     pub(in super::super) fn letter(self) -> &'static str {
         match self {
@@ -72,7 +94,7 @@ pub(in super::super) struct About {
 pub(in super::super) struct Item {
     pub(in super::super) name: String,
     /// Of the ETag `"id:counter"`.
-    id: u64,
+    pub(in super::super) id: u64,
     counter: u64,
     pub(in super::super) mime: String,
     pub(in super::super) size: u64,
@@ -153,7 +175,7 @@ impl Collection {
 
     /// The file of an item; `None` if the name is too long.
     pub(in super::super) fn file(&self, name: &str) -> Option<PathBuf> {
-        // A file's name never equals that of a collection below: items carry an `=` in front, which no escaped name does.
+        // An item carries an `=` in front, which no escaped name does: so it is never taken for a collection.
         Some(self.dir.join(format!("={}", segment(name).filter(|segment| segment.len() < 250)?)))
     }
 
