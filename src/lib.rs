@@ -24,5 +24,6 @@ pub mod replay;
 pub mod snapshot;
 pub mod source;
 pub mod store;
+pub mod validate;
 
 pub use error::{Error, Kind, Result};

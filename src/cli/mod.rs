@@ -4,6 +4,7 @@
 
 mod completions;
 mod diff;
+mod doctor;
 mod export;
 mod identify;
 mod index;
@@ -11,8 +12,11 @@ mod list;
 mod man;
 mod manifest;
 mod output;
+mod plan;
 mod show;
 mod snapshot;
+mod target;
+mod validate;
 mod verify;
 
 use std::io::Write;
@@ -44,6 +48,9 @@ enum Command {
     Diff(diff::Args),
     Export(export::Args),
     Index(index::Args),
+    Doctor(doctor::Args),
+    Plan(plan::Args),
+    Validate(validate::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -64,6 +71,9 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<u8> {
         Command::Diff(args) => diff::run(&args, out),
         Command::Export(args) => export::run(args, out),
         Command::Index(args) => index::run(&args, out),
+        Command::Doctor(args) => doctor::run(&args, out),
+        Command::Plan(args) => plan::run(&args, out),
+        Command::Validate(args) => validate::run(&args, out),
         Command::Completions(args) => completions::run(&args, out),
         Command::Man(args) => man::run(&args, out),
     }

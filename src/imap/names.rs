@@ -257,27 +257,83 @@ impl SpecialUse {
         Self::ALL.into_iter().find(|use_| use_.attribute().eq_ignore_ascii_case(attribute))
     }
 
+    /// The special use that a name tells of, when it is one that programs use; compared without case.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let name = name.to_lowercase();
+        Self::ALL.into_iter().find(|use_| use_.names().iter().any(|usual| usual.to_lowercase() == name))
+    }
+
     /// Usual names, the English one of IceWarp first.
     fn names(self) -> &'static [&'static str] {
         match self {
-            SpecialUse::Archive => &["Archive", "Archives", "Archiv", "Archivo", "Archivio"],
-            SpecialUse::Drafts => &["Drafts", "Entwürfe", "Koncepty", "Brouillons", "Borradores", "Bozze", "Draft"],
-            SpecialUse::Junk => &["Spam", "Junk", "Junk E-mail", "Junk-E-Mail", "Nevyžádaná pošta", "Bulk Mail"],
+            SpecialUse::Archive => &["Archive", "Archives", "Archiv", "Archivo", "Archivio", "Archief", "Archiwum", "Arkiv"],
+            SpecialUse::Drafts => &[
+                "Drafts",
+                "Entwürfe",
+                "Koncepty",
+                "Rozepsané",
+                "Brouillons",
+                "Borradores",
+                "Bozze",
+                "Concepten",
+                "Szkice",
+                "Utkast",
+                "Draft",
+            ],
+            SpecialUse::Junk => &[
+                "Spam",
+                "Junk",
+                "Junk E-mail",
+                "Junk-E-Mail",
+                "Junk Email",
+                "Bulk Mail",
+                "Nevyžádaná pošta",
+                "Courrier indésirable",
+                "Correo no deseado",
+                "Posta indesiderata",
+                "Ongewenste e-mail",
+                "Wiadomości-śmieci",
+                "Skräppost",
+            ],
             SpecialUse::Sent => &[
                 "Sent",
                 "Sent Items",
                 "Sent Messages",
+                "Sent Mail",
                 "Gesendet",
                 "Gesendete Elemente",
+                "Gesendete Objekte",
                 "Odeslané",
                 "Odeslaná pošta",
                 "Envoyés",
+                "Éléments envoyés",
                 "Enviados",
                 "Posta inviata",
+                "Inviata",
+                "Verzonden items",
+                "Wysłane",
+                "Skickat",
             ],
-            SpecialUse::Trash => {
-                &["Trash", "Deleted Items", "Deleted Messages", "Papierkorb", "Gelöschte Elemente", "Koš", "Corbeille", "Cestino"]
-            }
+            SpecialUse::Trash => &[
+                "Trash",
+                "Deleted Items",
+                "Deleted Messages",
+                "Deleted",
+                "Bin",
+                "Papierkorb",
+                "Gelöscht",
+                "Gelöschte Elemente",
+                "Gelöschte Objekte",
+                "Koš",
+                "Odstraněná pošta",
+                "Corbeille",
+                "Éléments supprimés",
+                "Papelera",
+                "Cestino",
+                "Prullenbak",
+                "Kosz",
+                "Papperskorgen",
+            ],
         }
     }
 }

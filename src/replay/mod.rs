@@ -1,3 +1,6 @@
-//! Stage two: fills a target from an archive, and knows at any moment what the target holds. Never sees a source.
+//! Stage two: what will be done to the target, what has been done, and the doing of it. Knows archives and servers, never sources.
 
+pub mod doctor;
 pub mod journal;
+pub mod plan;
+pub mod sheet;
