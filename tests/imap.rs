@@ -105,7 +105,6 @@ fn folders(connection: &mut Connection) {
     connection.create(&path).unwrap();
     connection.create(&path).unwrap();
     let name = connection.names().write(&path).unwrap();
-    connection.subscribe(&name).unwrap();
     let listed = connection.list().unwrap();
     assert!(listed.iter().any(|folder| folder.path == path && folder.name == name), "{listed:?}");
     let sent = floe::imap::special_folders(&listed);

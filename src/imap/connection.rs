@@ -52,6 +52,9 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// Receives a body piece by piece.
+pub(super) type TakeBytes<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
+
 /// A part of a command.
 pub(super) enum Piece<'a> {
     /// As it is.
@@ -346,7 +349,7 @@ impl Connection {
     }
 
     /// The next response. A body's literal goes to `body`, where one is given, piece by piece; a BYE is an error.
-    pub(super) fn next_response(&mut self, body: Option<&mut dyn FnMut(&[u8]) -> Result<()>>) -> Result<Response> {
+    pub(super) fn next_response(&mut self, body: Option<&mut TakeBytes<'_>>) -> Result<Response> {
         let response = understand(self.read_raw(body)?)?;
         if let Response::Status(status) | Response::Tagged(_, status) = &response {
             if status.is("ALERT") && self.alerts.len() < 100 {
@@ -359,7 +362,7 @@ impl Connection {
         Ok(response)
     }
 
-    fn read_raw(&mut self, mut body: Option<&mut dyn FnMut(&[u8]) -> Result<()>>) -> Result<Raw> {
+    fn read_raw(&mut self, mut body: Option<&mut TakeBytes<'_>>) -> Result<Raw> {
         let mut raw = Raw::default();
         let mut held = 0;
         loop {

@@ -1,7 +1,7 @@
 //! Names of mailboxes on the wire, and which mailbox serves what: delimiter, prefix, modified UTF-7, special use.
 
 use super::connection::{Connection, Piece, expect_ok};
-use super::response::{Response, Value};
+use super::response::{Condition, Response, Value};
 use crate::error::{Error, Kind, Result};
 use crate::source::mutf7;
 
@@ -144,7 +144,8 @@ impl Connection {
         Ok(folders)
     }
 
-    /// Makes a mailbox with all that it lies in, and subscribes it; what is there already is left as it is.
+    /// Makes a mailbox with all that it lies in. It and what had to be made for it are subscribed, for many programs show no others.
+    /// Messages in it stay as they are.
     ///
     /// # Errors
     /// `Kind::Refused` with the server's words.
@@ -155,9 +156,15 @@ impl Connection {
                 continue;
             }
             let status = self.run_pieces(&[Piece::Word("CREATE"), Piece::Text(&name)], &mut |_| Ok(()))?;
+            let made = status.condition == Condition::Ok;
+            let last = depth == path.len();
             // Whether it is there is what the last one is asked by; a parent may exist without being a mailbox.
-            if depth == path.len() && !status.is("ALREADYEXISTS") && !self.exists(&name)? {
+            if last && !made && !status.is("ALREADYEXISTS") && !self.exists(&name)? {
                 return Err(status.error("a new folder").with("folder", path.join(" / ")));
+            }
+            // The last one always: a run may have broken off between the two commands.
+            if made || last {
+                self.subscribe(&name).map_err(|e| e.with("folder", path.join(" / ")))?;
             }
         }
         Ok(())
