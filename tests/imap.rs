@@ -1,5 +1,6 @@
 //! The IMAP client against real servers.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod support;
 
 use floe::Kind;
