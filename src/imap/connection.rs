@@ -55,9 +55,6 @@ fn is_loopback(host: &str) -> bool {
 /// Receives a body piece by piece.
 pub(super) type TakeBytes<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
 
-/// Takes the pieces of a body as they come.
-type Pieces<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
-
 /// A part of a command.
 pub(super) enum Piece<'a> {
     /// As it is.
