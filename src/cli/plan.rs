@@ -18,7 +18,7 @@ use crate::replay::sheet::Sheet;
 /// Maps every account and folder of a snapshot to where it belongs on the server and writes the plan as a TOML file to read
 /// and edit. Beside it, PLAN.forecast.jsonl lists item by item what the server will refuse or change. Nothing is sent to the server.
 ///
-/// Example: floe plan acme.floe --to https://mail.acme.example --sheet acme.sheet.json --out acme.plan.toml
+/// Example: floe plan acme.floe --to imaps://mail.acme.example --sheet acme.sheet.json --out acme.plan.toml
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Folder of the archive

@@ -1,7 +1,7 @@
 //! The plan: which account and folder goes where, what will be made, and what will be lost on the way, before anything moves.
 //!
-//! [`draft`](map::draft) makes one from an archive and a [`Sheet`](super::sheet::Sheet); people edit its TOML; [`read`] takes it back and
-//! refuses contradictions with the line; [`forecast`](forecast::forecast) says item by item what the target will not keep.
+//! [`draft`] makes one from an archive and a [`Sheet`](super::sheet::Sheet); people edit its TOML; [`read()`] takes it back and
+//! refuses contradictions with the line; [`forecast()`] says item by item what the target will not keep.
 
 mod forecast;
 mod map;
