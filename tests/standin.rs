@@ -314,7 +314,7 @@ fn connections_are_lost_where_asked_and_stored_means_stored() {
 
 #[test]
 fn the_api_is_difficult_when_told() {
-    let server = server("api-zero=3,session-requests=4,licence=3,tarpit=100,http-busy=7");
+    let server = server("api-zero=3,session-requests=4,licence=3,tarpit=100,http-busy=8");
     assert!(server.create("bob").contains("<result>0<"), "the third write comes to nothing");
     assert!(server.create("bob").contains("<result>1<"));
     assert!(server.create("eve").contains("session_invalid"));
