@@ -188,6 +188,14 @@ impl Connection {
         Ok(found)
     }
 
+    /// Takes back a subscription; one that was not there is no error.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub fn unsubscribe(&mut self, name: &str) -> Result<()> {
+        self.run_pieces(&[Piece::Word("UNSUBSCRIBE"), Piece::Text(name)], &mut |_| Ok(())).map(|_| ())
+    }
+
     /// Subscribes a mailbox.
     ///
     /// # Errors

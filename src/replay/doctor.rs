@@ -50,6 +50,7 @@ impl Probe {
     /// Removes the folder with all that is in it.
     fn end(&self, connection: &mut Connection) -> Result<()> {
         connection.leave()?;
+        connection.unsubscribe(&self.name)?;
         connection.delete_mailbox(&self.name).map_err(|e| {
             Error::new(e.kind(), "the probe's folder could not be removed")
                 .with("folder", &self.name)
@@ -144,6 +145,7 @@ impl Probe {
             }
         }
         for name in made {
+            connection.unsubscribe(&name)?;
             connection.delete_mailbox(&name)?;
         }
         Ok(refused)

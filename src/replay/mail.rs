@@ -148,7 +148,6 @@ impl<'a> Folder<'a> {
     ) -> Result<Self> {
         let mailbox = connection.names().write(job.to)?;
         connection.create(job.to)?;
-        connection.subscribe(&mailbox)?;
         let selected = connection.select(&mailbox, false)?;
         let head = &job.collection.head;
         let name = CollectionName { target: job.target, account: job.account, kind: head.kind, path: &head.path };
