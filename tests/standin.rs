@@ -510,7 +510,7 @@ fn shape(reply: &str) -> std::collections::BTreeSet<String> {
         match reader.read_event().unwrap() {
             quick_xml::events::Event::Start(start) => open.push(start.name().into_inner().to_owned()),
             quick_xml::events::Event::Empty(empty) => {
-                drop(found.insert(format!("{}/{}", open.join("/"), empty.name().into_inner())))
+                found.insert(format!("{}/{}", open.join("/"), empty.name().into_inner()));
             }
             quick_xml::events::Event::End(_) => {
                 found.insert(open.join("/"));
