@@ -31,7 +31,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDRESS")]
     account: String,
     /// How to log in: on-behalf (administrator for the user), master (Dovecot), own (the account's password)
-    #[arg(long, default_value = "on-behalf", value_parser = way)]
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     login: Login,
     #[command(flatten)]
     access: Access,
@@ -41,15 +41,6 @@ pub(super) struct Args {
     /// Print the sheet as JSON
     #[arg(long)]
     json: bool,
-}
-
-fn way(text: &str) -> Result<Login, String> {
-    match text {
-        "on-behalf" => Ok(Login::OnBehalf),
-        "master" => Ok(Login::Master),
-        "own" => Ok(Login::Own),
-        _ => Err("on-behalf, master or own".to_owned()),
-    }
 }
 
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {

@@ -63,7 +63,7 @@ struct Report {
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let archive = Archive::open(&args.archive)?;
     let snapshot = archive.snapshot(args.snapshot.as_deref())?;
-    let sheet = args.sheet.as_deref().map_or_else(|| Ok(Sheet::assumed()), read_sheet)?;
+    let sheet = sheet_of(args.sheet.as_deref())?;
     let mut drafted =
         plan::draft(&archive, &args.archive.to_string_lossy(), &snapshot, &args.to.to_string(), args.domain.as_deref(), &sheet)?;
     drafted.imap = args.imap.as_ref().map(Address::to_string);
@@ -80,8 +80,9 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     tell(args, &drafted, &summary, &list, out)
 }
 
-/// Reads a capability sheet.
-pub(super) fn read_sheet(path: &Path) -> Result<Sheet> {
+/// The capability sheet in a file; what is assumed of a server, without one.
+pub(super) fn sheet_of(path: Option<&Path>) -> Result<Sheet> {
+    let Some(path) = path else { return Ok(Sheet::assumed()) };
     let bytes = std::fs::read(path).map_err(|e| Error::io(Kind::Usage, "cannot read the capability sheet", path, e))?;
     serde_json::from_slice(&bytes).map_err(|e| {
         Error::usage("this is no capability sheet")

@@ -8,8 +8,8 @@ use std::thread;
 use serde::Serialize;
 
 use super::output::{Output, Verdict};
-use super::plan::read_sheet;
-use super::target::{Access, imap_address};
+use super::plan::sheet_of;
+use super::target::Access;
 use crate::archive::{Archive, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::imap::{Connection, Settings};
@@ -80,18 +80,15 @@ struct Run<'a> {
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let plan = plan::read(&args.plan)?;
     let (archive, snapshot) = opened(&plan)?;
-    let sheet = args.sheet.as_deref().map_or_else(|| Ok(Sheet::assumed()), read_sheet)?;
-    let wanted = |a: &&AccountPlan| !a.skip && (args.accounts.is_empty() || args.accounts.contains(&a.source));
-    let accounts: Vec<&AccountPlan> = plan.accounts.iter().filter(wanted).collect();
+    let sheet = sheet_of(args.sheet.as_deref())?;
+    let accounts = plan.accounts_of(&args.accounts);
     if accounts.is_empty() {
         return Err(Error::usage("no account is left to replay").hint("look at skip in the plan, and at --account"));
     }
     if args.dry_run {
         return tell_plan(&accounts, out);
     }
-    let to = plan.to.parse()?;
-    let given = plan.imap.as_deref().map(str::parse).transpose()?;
-    let settings = args.access.imap(imap_address(&to, given.as_ref()))?;
+    let settings = args.access.imap_of(&plan)?;
     let password = args.access.password()?;
     let journal = Journal::open(&args.plan.with_extension("journal"))?;
     let monitor = Terminal::new(args.json);
@@ -156,16 +153,13 @@ impl Run<'_> {
     }
 
     fn account(&self, account: &AccountPlan, outcome: &mut Outcome) -> Result<()> {
-        let Some(entry) = self.snapshot.root.accounts.iter().find(|a| a.account == account.source) else {
-            return Err(Error::usage("the archive has no such account").with("account", &account.source).hint("mend the plan"));
-        };
+        let entry = account.entry(self.snapshot)?;
         let mut connect =
             || Connection::open(self.settings, &self.access.login(self.plan.login, &account.target, self.password)?);
         let mut connection = None;
         let mail = self.sheet.mail.as_ref();
         for collection in self.archive.collections(entry)?.iter().filter(|c| c.head.kind == CollectionKind::Mail) {
-            let wanted = |f: &&plan::FolderPlan| f.part == Part::Mail && !f.skip && f.from == collection.head.path;
-            let Some(folder) = account.folders.iter().find(wanted) else { continue };
+            let Some(folder) = account.folder(&collection.head.path, Part::Mail) else { continue };
             let job = MailJob {
                 target: &self.plan.to,
                 account: &account.source,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::error::{Error, Result};
 use crate::imap;
 use crate::net::{Address, Scheme, Secret, Trust};
-use crate::replay::plan::Login;
+use crate::replay::plan::{Login, Plan};
 
 /// Who logs in, and whom floe believes.
 #[derive(Debug, clap::Args)]
@@ -41,6 +41,12 @@ impl Access {
         Ok(settings)
     }
 
+    /// How to reach the IMAP server of a plan.
+    pub(super) fn imap_of(&self, plan: &Plan) -> Result<imap::Settings> {
+        let given = plan.imap.as_deref().map(str::parse).transpose()?;
+        self.imap(imap_address(&plan.to.parse()?, given.as_ref()))
+    }
+
     /// The password, from its file or from the person.
     pub(super) fn password(&self) -> Result<Secret> {
         match &self.password_file {
@@ -57,9 +63,7 @@ impl Access {
     /// How `user`'s account is entered.
     pub(super) fn login(&self, way: Login, user: &str, password: &Secret) -> Result<imap::Login> {
         let (user, password) = (user.to_owned(), password.clone());
-        let admin = || {
-            self.admin.clone().ok_or_else(|| Error::usage("who logs in is not said").hint("name the administrator with --admin"))
-        };
+        let admin = || self.admin().map(ToOwned::to_owned);
         Ok(match way {
             Login::Own => imap::Login::User { user, password },
             Login::OnBehalf => imap::Login::OnBehalf { user, admin: admin()?, password },

@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use super::output::{Output, Verdict as Ending};
 use super::replay::{left_behind, opened};
-use super::target::{Access, imap_address};
+use super::target::Access;
 use crate::archive::{Archive, Snapshot, line};
 use crate::error::{Error, Kind, Result};
-use crate::imap::Connection;
+use crate::imap::{Connection, Settings};
 use crate::model::{CollectionKind, CollectionPath, Digest};
 use crate::monitor::{Monitor as _, Terminal};
 use crate::net::Secret;
@@ -94,15 +94,15 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let path = args.report.join("differences.jsonl");
     let failed = |e| Error::io(Kind::Storage, "cannot write the differences", &path, e);
     let mut rows = BufWriter::new(File::create(&path).map_err(failed)?);
+    let settings = args.access.imap_of(&plan)?;
     let password = args.access.password()?;
     let monitor = Terminal::new(args.json);
     monitor.phase("validate", None);
     let mut totals = BTreeMap::new();
-    let wanted = |a: &&AccountPlan| !a.skip && (args.accounts.is_empty() || args.accounts.contains(&a.source));
-    let accounts: Vec<&AccountPlan> = plan.accounts.iter().filter(wanted).collect();
+    let accounts = plan.accounts_of(&args.accounts);
     for account in &accounts {
         let counts = totals.entry(account.source.clone()).or_insert_with(Counts::default);
-        check_account(args, &plan, account, &archive, &snapshot, &password, &monitor, &mut |folder, compared| {
+        check_account(args, &plan, account, &archive, &snapshot, &settings, &password, &monitor, &mut |folder, compared| {
             counts.note(&compared.verdict);
             write_row(&mut rows, account, folder, compared)
         })?;
@@ -120,20 +120,15 @@ fn check_account(
     account: &AccountPlan,
     archive: &Archive,
     snapshot: &Snapshot,
+    settings: &Settings,
     password: &Secret,
     monitor: &Terminal,
     each: &mut dyn FnMut(&plan::FolderPlan, &Compared) -> Result<()>,
 ) -> Result<()> {
-    let Some(entry) = snapshot.root.accounts.iter().find(|a| a.account == account.source) else {
-        return Err(Error::usage("the archive has no such account").with("account", &account.source).hint("mend the plan"));
-    };
-    let to = plan.to.parse()?;
-    let given = plan.imap.as_deref().map(str::parse).transpose()?;
-    let settings = args.access.imap(imap_address(&to, given.as_ref()))?;
-    let mut connection = Connection::open(&settings, &args.access.login(plan.login, &account.target, password)?)?;
+    let entry = account.entry(snapshot)?;
+    let mut connection = Connection::open(settings, &args.access.login(plan.login, &account.target, password)?)?;
     for collection in archive.collections(entry)?.iter().filter(|c| c.head.kind == CollectionKind::Mail) {
-        let wanted = |f: &&plan::FolderPlan| f.part == Part::Mail && !f.skip && f.from == collection.head.path;
-        let Some(folder) = account.folders.iter().find(wanted) else { continue };
+        let Some(folder) = account.folder(&collection.head.path, Part::Mail) else { continue };
         let mailbox = connection.names().write(&folder.to.0)?;
         for compared in compare(&mut connection, &mailbox, archive, collection, monitor)? {
             each(folder, &compared)?;

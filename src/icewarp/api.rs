@@ -47,15 +47,6 @@ impl Element {
     }
 }
 
-/// An account of a domain, as the server lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Address.
-    pub email: String,
-    /// Type: 0 user, 1 mailing list, 7 group, 8 resource.
-    pub kind: u8,
-}
-
 /// A property to be set, with its text.
 pub type Property<'a> = (&'a str, &'a str);
 
@@ -175,17 +166,14 @@ impl Api {
         self.call("createdomain", &params).map(|result| applied(&result))
     }
 
-    /// The accounts of a domain.
+    /// Addresses of the accounts of a domain whose name or address fits `mask`; `*` for all.
     ///
     /// # Errors
     /// As every call.
-    pub fn accounts(&mut self, domain: &str) -> Result<Vec<Listed>> {
-        let params = format!("<domainstr>{}</domainstr><filter><namemask>*</namemask></filter>", escape(domain));
+    pub fn accounts(&mut self, domain: &str, mask: &str) -> Result<Vec<String>> {
+        let params = format!("<domainstr>{}</domainstr><filter><namemask>{}</namemask></filter>", escape(domain), escape(mask));
         let items = self.list("getaccountsinfolist", &params)?;
-        Ok(items
-            .iter()
-            .map(|i| Listed { email: i.value("email").to_lowercase(), kind: i.value("accounttype").parse().unwrap_or(0) })
-            .collect())
+        Ok(items.iter().map(|i| i.value("email").to_lowercase()).collect())
     }
 
     /// Makes a user account; was it applied? A 0 may mean a licence that is used up, or an alias that is taken.

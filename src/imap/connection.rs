@@ -199,11 +199,6 @@ impl Connection {
         std::mem::take(&mut self.alerts)
     }
 
-    /// Leaves out a capability, as if it were not announced.
-    pub fn ignore(&mut self, capability: &str) {
-        self.capabilities.remove(capability);
-    }
-
     pub(super) fn take_capabilities(&mut self, status: &Status) -> Result<()> {
         match &status.code {
             Some(Code::Capability(words)) => {
@@ -236,11 +231,6 @@ impl Connection {
     /// Says goodbye; whatever the server answers.
     pub fn logout(mut self) {
         let _ = self.run("LOGOUT");
-        self.wire.shut();
-    }
-
-    /// Ends the connection at once.
-    pub fn drop_now(mut self) {
         self.wire.shut();
     }
 

@@ -54,28 +54,34 @@ impl Trust {
     /// `Kind::Usage` when a certificate of `--ca-file` cannot serve as an authority.
     pub fn client_config(&self) -> Result<Arc<ClientConfig>> {
         let provider = Arc::new(ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|e| Error::new(Kind::Internal, "TLS cannot be set up").because(e))?;
-        let config = if self.anybody {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))).with_no_client_auth()
+        let internal = |e: &dyn std::fmt::Display| Error::new(Kind::Internal, "TLS cannot be set up").because(e.to_string());
+        let rules = if self.anybody {
+            None
         } else {
-            let mut roots = RootCertStore::empty();
-            if self.authorities.is_empty() {
-                roots.roots.extend_from_slice(webpki_roots::TLS_SERVER_ROOTS);
-            }
-            for certificate in &self.authorities {
-                roots.add(certificate.clone()).map_err(|e| {
-                    Error::usage("a certificate of the certificate file cannot be used as an authority").because(e)
-                })?;
-            }
-            let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-                .build()
-                .map_err(|e| Error::new(Kind::Internal, "TLS cannot be set up").because(e))?;
-            let verifier = Arc::new(Pinned { usual, named: self.authorities.clone() });
-            builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+            let roots = Arc::new(self.roots()?);
+            let usual = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
+            Some((usual.map_err(|e| internal(&e))?, self.authorities.clone()))
         };
+        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|e| internal(&e))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier { provider, rules }))
+            .with_no_client_auth();
         Ok(Arc::new(config))
+    }
+
+    fn roots(&self) -> Result<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        if self.authorities.is_empty() {
+            roots.roots.extend_from_slice(webpki_roots::TLS_SERVER_ROOTS);
+        }
+        for certificate in &self.authorities {
+            roots
+                .add(certificate.clone())
+                .map_err(|e| Error::usage("a certificate of the certificate file cannot be used as an authority").because(e))?;
+        }
+        Ok(roots)
     }
 
     /// An HTTP agent: any method, statuses as answers, no redirects followed by itself (a PUT must not become a GET),
@@ -102,15 +108,15 @@ impl Trust {
     }
 }
 
-/// Believes whom the authorities vouch for, and a server that shows the very certificate that was named: a server with a certificate
-/// of its own making is its own authority, which the usual rules do not allow.
+/// Whose certificate is believed. That the peer holds its key is checked in every case.
 #[derive(Debug)]
-struct Pinned {
-    usual: Arc<WebPkiServerVerifier>,
-    named: Vec<CertificateDer<'static>>,
+struct Verifier {
+    provider: Arc<CryptoProvider>,
+    /// The usual rules, and the certificates that were named; none when anybody is believed.
+    rules: Option<(Arc<WebPkiServerVerifier>, Vec<CertificateDer<'static>>)>,
 }
 
-impl ServerCertVerifier for Pinned {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         shown: &CertificateDer<'_>,
@@ -119,9 +125,11 @@ impl ServerCertVerifier for Pinned {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.usual.verify_server_cert(shown, chain, server, ocsp, now) {
-            // Only this one rule is lifted: an expired certificate, or one for another name, stays refused.
-            Err(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(_))) if self.named.contains(shown) => {
+        let Some((usual, named)) = &self.rules else { return Ok(ServerCertVerified::assertion()) };
+        match usual.verify_server_cert(shown, chain, server, ocsp, now) {
+            // A server that shows the very certificate that was named is its own authority, which the usual rules do not allow. Only
+            // this one rule is lifted: an expired certificate, or one for another name, stays refused.
+            Err(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(_))) if named.contains(shown) => {
                 Ok(ServerCertVerified::assertion())
             }
             other => other,
@@ -134,7 +142,7 @@ impl ServerCertVerifier for Pinned {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.usual.verify_tls12_signature(message, certificate, signed)
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -143,49 +151,10 @@ impl ServerCertVerifier for Pinned {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.usual.verify_tls13_signature(message, certificate, signed)
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.usual.supported_verify_schemes()
-    }
-}
-
-/// Believes any certificate, but still checks that the peer holds its key.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

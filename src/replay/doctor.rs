@@ -7,7 +7,7 @@ use jiff::{Span, Timestamp};
 use super::sheet::{Fate, MailSheet, Oddity};
 use crate::error::{Error, Kind, Result};
 use crate::imap::{Append, Body, Connection, Fetched, Found, Messages, Want, Way, Written, special_folders};
-use crate::model::{Digest, Hasher, printable};
+use crate::model::{CollectionPath, Digest, Hasher, printable};
 
 /// Characters that some server or other refuses in folder names.
 const SUSPECTS: &str = "*%\"\\|.#:<>?~";
@@ -24,7 +24,7 @@ pub fn look_at_mail(connection: &mut Connection, on_behalf: Option<bool>) -> Res
         .into_iter()
         // An archive folder in English that is not there is nobody's wish.
         .filter(|(_, path, found)| *found != Found::English || path != &["Archive"])
-        .map(|(use_, path, _)| (use_.attribute().to_owned(), path.join("/")))
+        .map(|(use_, path, _)| (use_.attribute().to_owned(), CollectionPath(path).to_string()))
         .collect();
     let probe = Probe::begin(connection)?;
     let looked = probe.look(connection, special_use, on_behalf);

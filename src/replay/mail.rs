@@ -4,7 +4,7 @@
 //! so everything in the folder from the journal's floor on is read back and hashed, and a message that is found there is claimed and not sent
 //! again. SEARCH is never used.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::thread::sleep;
 use std::time::Duration;
@@ -15,7 +15,8 @@ use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, R
 use crate::archive::{Archive, CollectionEntry};
 use crate::error::{Error, Result};
 use crate::imap::{Append, Body, Connection, Fetched, Messages, Want, Way, Written, is_keyword};
-use crate::model::{Digest, Exception, Flag, Hasher, Outcome, Placement};
+use crate::mime::bare_line_feeds;
+use crate::model::{Digest, Exception, Hasher, Outcome, Placement};
 use crate::monitor::Monitor;
 
 /// Most messages in one batch.
@@ -123,6 +124,8 @@ struct Folder<'a> {
     unclaimed: HashMap<(u64, Digest), Vec<u32>>,
     /// The same ones by their bytes without those that some servers change.
     altered: HashMap<(u64, Digest), Vec<u32>>,
+    /// Those of them that a placement has claimed.
+    claimed: HashSet<u32>,
     batch: Vec<Message>,
     batch_bytes: u64,
 }
@@ -163,6 +166,7 @@ impl<'a> Folder<'a> {
             known: HashMap::new(),
             unclaimed: HashMap::new(),
             altered: HashMap::new(),
+            claimed: HashSet::new(),
             batch: Vec::new(),
             batch_bytes: 0,
             connection,
@@ -300,30 +304,19 @@ impl<'a> Folder<'a> {
         if self.altered.is_empty() {
             return None;
         }
-        let exact = self.unclaimed.get_mut(&(message.row.size, message.row.sha256)).and_then(Vec::pop);
-        let uid = exact.or_else(|| {
-            let mut mask = Masked::default();
-            mask.update(&message.bytes);
-            let changed = self.altered.get(&(message.row.size, mask.finish()))?;
-            changed.last().copied().filter(|_| !message.bytes.is_empty())
-        })?;
-        let forget = |map: &mut HashMap<(u64, Digest), Vec<u32>>| map.values_mut().for_each(|uids| uids.retain(|u| *u != uid));
-        forget(&mut self.unclaimed);
-        forget(&mut self.altered);
-        Some(uid)
+        if let Some(uid) = newest(&mut self.unclaimed, (message.row.size, message.row.sha256), &mut self.claimed) {
+            return Some(uid);
+        }
+        if message.bytes.is_empty() {
+            return None;
+        }
+        let mut mask = Masked::default();
+        mask.update(&message.bytes);
+        newest(&mut self.altered, (message.row.size, mask.finish()), &mut self.claimed)
     }
 
     fn flags_of(&self, item: &Placement) -> Vec<String> {
-        let system = item.flags.iter().map(|flag| {
-            match flag {
-                Flag::Answered => "\\Answered",
-                Flag::Deleted => "\\Deleted",
-                Flag::Draft => "\\Draft",
-                Flag::Flagged => "\\Flagged",
-                Flag::Seen => "\\Seen",
-            }
-            .to_owned()
-        });
+        let system = item.flags.iter().map(|flag| flag.name().to_owned());
         let keywords = item.keywords.iter().filter(|k| self.job.keywords && is_keyword(k)).cloned();
         system.chain(keywords).collect()
     }
@@ -437,6 +430,12 @@ impl<'a> Folder<'a> {
     }
 }
 
+/// The newest of the messages found under `key` that is not claimed; it is now.
+fn newest(found: &mut HashMap<(u64, Digest), Vec<u32>>, key: (u64, Digest), claimed: &mut HashSet<u32>) -> Option<u32> {
+    let uids = found.get_mut(&key)?;
+    std::iter::from_fn(|| uids.pop()).find(|uid| claimed.insert(*uid))
+}
+
 impl Message {
     fn change(&self) -> Change<'_> {
         if self.is_new { Change::Insert(&self.row) } else { Change::Update(&self.row) }
@@ -472,13 +471,10 @@ struct CrlfWriter<'a> {
 impl Write for CrlfWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let mut from = 0;
-        for at in memchr::memchr_iter(b'\n', bytes) {
-            let after_cr = if at == 0 { self.after_cr } else { bytes[at - 1] == b'\r' };
-            if !after_cr {
-                self.out.write_all(&bytes[from..at])?;
-                self.out.write_all(b"\r")?;
-                from = at;
-            }
+        for at in bare_line_feeds(bytes, self.after_cr) {
+            self.out.write_all(&bytes[from..at])?;
+            self.out.write_all(b"\r")?;
+            from = at;
         }
         self.out.write_all(&bytes[from..])?;
         self.after_cr = bytes.last().map_or(self.after_cr, |last| *last == b'\r');

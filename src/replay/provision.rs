@@ -50,7 +50,7 @@ pub fn provision(plan: &Plan, api: &mut Api, passwords: &Path) -> Result<Provisi
     }
     let mut there = BTreeSet::new();
     for domain in plan.accounts.iter().filter(|a| !a.skip).filter_map(|a| domain_of(&a.target)).collect::<BTreeSet<_>>() {
-        there.extend(api.accounts(&domain)?.into_iter().map(|a| a.email));
+        there.extend(api.accounts(&domain, "*")?);
     }
     for account in plan.accounts.iter().filter(|a| !a.skip) {
         if there.contains(&account.target.to_lowercase()) {
@@ -90,7 +90,7 @@ fn make(account: &AccountPlan, api: &mut Api, passwords: &Path) -> Result<()> {
     }
     api.create_account(domain, &properties)?;
     let since = Instant::now();
-    while !api.accounts(domain)?.iter().any(|a| a.email.eq_ignore_ascii_case(&account.target)) {
+    while !api.accounts(domain, local)?.contains(&account.target.to_lowercase()) {
         if since.elapsed() > LAG {
             return Err(Error::new(Kind::Refused, "the server took the account's data and did not make it").hint(
                 "the licence may be used up, one of its addresses may be taken, or a policy forbids it: look in the server's console",

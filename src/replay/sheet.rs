@@ -87,7 +87,7 @@ pub struct MailSheet {
     /// Prefix of personal folders, such as `INBOX.`; mostly empty.
     #[serde(default)]
     pub prefix: String,
-    /// Special use (RFC 6154) to the folder's real name.
+    /// Special use (RFC 6154) to the folder's real name, with `/` between levels whatever the delimiter.
     pub special_use: BTreeMap<String, String>,
     /// Are APPENDUID codes given?
     pub append_uid: bool,

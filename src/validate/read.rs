@@ -75,14 +75,10 @@ fn split_flags(flags: &[String]) -> (Vec<Flag>, Vec<String>) {
     let mut system = Vec::new();
     let mut keywords = Vec::new();
     for flag in flags {
-        match flag.to_ascii_lowercase().as_str() {
-            "\\answered" => system.push(Flag::Answered),
-            "\\deleted" => system.push(Flag::Deleted),
-            "\\draft" => system.push(Flag::Draft),
-            "\\flagged" => system.push(Flag::Flagged),
-            "\\seen" => system.push(Flag::Seen),
-            "\\recent" => {}
-            _ => keywords.push(flag.clone()),
+        match Flag::of_name(flag) {
+            Some(flag) => system.push(flag),
+            None if flag.eq_ignore_ascii_case("\\Recent") => {}
+            None => keywords.push(flag.clone()),
         }
     }
     system.sort_unstable();

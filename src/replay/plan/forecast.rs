@@ -58,11 +58,6 @@ impl Cause {
             Cause::LeftOut => "accounts and folders that the plan leaves out",
         }
     }
-
-    /// Will the item be missing on the target?
-    pub fn keeps_out(self) -> bool {
-        matches!(self, Cause::TooLarge | Cause::ContentRefused | Cause::NoPlace | Cause::LeftOut)
-    }
 }
 
 /// One foreseen loss or change.

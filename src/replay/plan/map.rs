@@ -117,8 +117,7 @@ fn special_folders<'a>(
         let said = folders.clone().find(|c| c.head.special_use.as_deref() == Some(special));
         let named = || folders.clone().find(|c| c.head.special_use.is_none() && special_use_of(&c.head.path) == Some(special));
         if let Some(folder) = said.or_else(named) {
-            let segments: Vec<&str> = name.split(mail.delimiter).collect();
-            found.insert(folder.head.path.clone(), CollectionPath::new(segments));
+            found.insert(folder.head.path.clone(), CollectionPath::parse(name));
         }
     }
     found

@@ -19,6 +19,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::archive::{AccountEntry, Snapshot};
+use crate::error::{Error, Result};
 use crate::model::{CollectionPath, Digest};
 
 /// What a folder of the target holds. A source calendar that mixes kinds becomes several folders.
@@ -63,7 +65,7 @@ impl fmt::Display for Part {
 }
 
 /// How floe logs in to users' mailboxes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Login {
     /// As the administrator, on behalf of the user (SASL PLAIN with an authorization id).
@@ -136,4 +138,27 @@ pub struct Plan {
     pub domains: Vec<String>,
     /// Accounts.
     pub accounts: Vec<AccountPlan>,
+}
+
+impl Plan {
+    /// The accounts that the plan carries over; only those of `names`, where any are given.
+    pub fn accounts_of(&self, names: &[String]) -> Vec<&AccountPlan> {
+        self.accounts.iter().filter(|a| !a.skip && (names.is_empty() || names.contains(&a.source))).collect()
+    }
+}
+
+impl AccountPlan {
+    /// The account's entry in the archive.
+    ///
+    /// # Errors
+    /// `Kind::Usage` when the archive has no such account.
+    pub fn entry<'a>(&self, snapshot: &'a Snapshot) -> Result<&'a AccountEntry> {
+        let entry = snapshot.root.accounts.iter().find(|a| a.account == self.source);
+        entry.ok_or_else(|| Error::usage("the archive has no such account").with("account", &self.source).hint("mend the plan"))
+    }
+
+    /// Where that part of a collection goes, unless the plan leaves it out.
+    pub fn folder(&self, from: &CollectionPath, part: Part) -> Option<&FolderPlan> {
+        self.folders.iter().find(|f| f.part == part && !f.skip && f.from == *from)
+    }
 }

@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use clap::ValueEnum as _;
+
 use super::forecast::Summary;
-use super::{AccountPlan, Login, Plan};
+use super::{AccountPlan, Plan};
 
 /// Version of the file.
 pub(super) const VERSION: i64 = 1;
@@ -44,11 +46,7 @@ fn write_head(out: &mut String, plan: &Plan, summary: &Summary) -> std::fmt::Res
             None => writeln!(out, "# {name} = \"...\"  # only when it is not on the usual port of the same host")?,
         }
     }
-    let login = match plan.login {
-        Login::OnBehalf => "on-behalf",
-        Login::Master => "master",
-        Login::Own => "own",
-    };
+    let login = plan.login.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
     writeln!(out, "login = \"{login}\"  # on-behalf (administrator for the user), master (Dovecot), own (each user's password)")?;
     writeln!(out, "domains = {}  # made when missing", list(&plan.domains))
 }

@@ -7,7 +7,6 @@ use imap_codec::CommandCodec;
 use imap_codec::decode::Decoder as _;
 use imap_codec::imap_types::command::CommandBody;
 use imap_codec::imap_types::extensions::binary::LiteralOrLiteral8;
-use imap_codec::imap_types::flag::Flag;
 
 use super::super::mail::Incoming;
 use super::super::{World, locked};
@@ -34,11 +33,7 @@ fn head(text: &[u8]) -> Option<Head> {
     let (_, command) = CommandCodec::default().decode(&whole).ok()?;
     let CommandBody::Append { mailbox, flags, date, message: LiteralOrLiteral8::Literal(_) } = command.body else { return None };
     let date = date.map_or_else(now, |date| (date.as_ref().timestamp(), date.as_ref().offset().local_minus_utc()));
-    Some(Head { mailbox: folder_name(&mailbox), flags: flags_of(&flags), date })
-}
-
-fn flags_of(flags: &[Flag<'_>]) -> Vec<String> {
-    flag_texts(flags)
+    Some(Head { mailbox: folder_name(&mailbox), flags: flag_texts(&flags), date })
 }
 
 fn now() -> (i64, i32) {
