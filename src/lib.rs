@@ -19,6 +19,7 @@ pub mod mime;
 pub mod model;
 pub mod monitor;
 pub mod net;
+pub mod report;
 pub mod snapshot;
 pub mod source;
 pub mod store;
