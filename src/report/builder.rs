@@ -360,7 +360,7 @@ impl Builder {
         self.unbalanced(&totals);
         let mut exceptions: Vec<Cause> = self.causes.into_values().collect();
         exceptions.sort_by(|a, b| (a.class, std::cmp::Reverse(a.count)).cmp(&(b.class, std::cmp::Reverse(b.count))));
-        let verdict = verdict(self.reasons, &exceptions);
+        let verdict = verdict(self.header.job, self.reasons, &exceptions);
         let files =
             vec![self.items_jsonl.finish()?, self.items_csv.finish()?, self.exceptions_csv.finish()?, totals_csv.finish()?];
         let mut repeat = self.steps;
@@ -441,8 +441,10 @@ fn exception_of(finding: &Finding) -> Option<(Class, String)> {
     })
 }
 
-fn verdict(mut reasons: Vec<(Outcome, String)>, exceptions: &[Cause]) -> Verdict {
-    for cause in exceptions.iter().filter(|c| c.class.verdict() > Outcome::Pass) {
+fn verdict(job: Job, mut reasons: Vec<(Outcome, String)>, exceptions: &[Cause]) -> Verdict {
+    // A check of an archive says whether it is intact; that the source had items nobody could read is listed, and no news.
+    let counts = |cause: &&Cause| !(job == Job::Verify && cause.class == Class::Failed);
+    for cause in exceptions.iter().filter(counts).filter(|c| c.class.verdict() > Outcome::Pass) {
         reasons.push((cause.class.verdict(), format!("{} {}: {}", cause.count, cause.class.word(), cause.cause)));
     }
     reasons.retain(|(outcome, _)| *outcome > Outcome::Pass);

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::builder::Builder;
 use super::header::{archive_identity, header};
-use super::model::{Class, Event, Example, Job, Source};
-use crate::archive::{Archive, CollectionEntry, Findings, Snapshot};
-use crate::error::Result;
+use super::model::{Class, Event, Example, Fixity, Job, Outcome, Report, Source};
+use crate::archive::{Archive, Check, CollectionEntry, Findings, Snapshot};
+use crate::error::{Error, Result};
 use crate::model::{Exception, Ledger};
 
 /// Begins the report of a job on a snapshot of an archive: header, scope, custody, and the steps that anybody can repeat.
@@ -71,6 +74,78 @@ fn steps(builder: &mut Builder, snapshot: &Snapshot) {
         "sha256sum \"$(command -v floe)\"",
         "the binary's SHA-256 in the header above",
     );
+}
+
+/// Writes the report of a snapshot that was just committed.
+///
+/// # Errors
+/// `Kind::Storage` when it cannot be written; `Kind::Damage` when what was committed cannot be read back.
+pub fn of_snapshot(folder: &Path, archive: (&Archive, &Path), snapshot: &Snapshot) -> Result<Report> {
+    let level = snapshot.root.options.level.map_or_else(|| "default".to_owned(), |level| level.to_string());
+    let reread = snapshot.root.options.reread.to_string();
+    let options = BTreeMap::from([("level".to_owned(), level), ("reread".to_owned(), reread)]);
+    let mut builder = begin(folder, Job::Snapshot, archive, snapshot, options)?;
+    builder.scope.captured_to = Some(Timestamp::now());
+    add_snapshot(&mut builder, archive.0, snapshot)?;
+    let report = builder.finish()?;
+    match report.exceptions.iter().find(|cause| cause.class == Class::Damaged) {
+        Some(cause) => Err(Error::damage(cause.cause.clone()).hint("the report names it; run floe verify --full")),
+        None => Ok(report),
+    }
+}
+
+/// Writes the report of a check of an archive.
+///
+/// # Errors
+/// `Kind::Storage` when it cannot be written, `Kind::Damage` when no root can be read to report on.
+pub fn of_check(folder: &Path, archive: (&Archive, &Path), check: &Check, found: &Findings, elapsed: Duration) -> Result<Report> {
+    let level = if check.full { "full" } else { "quick" };
+    let mut options = BTreeMap::from([("level".to_owned(), level.to_owned())]);
+    options.extend(check.snapshot.iter().map(|id| ("snapshot".to_owned(), id.clone())));
+    let snapshot = match &check.snapshot {
+        Some(id) => Some(archive.0.snapshot(Some(id))?),
+        None => archive.0.snapshots()?.pop(),
+    };
+    let mut builder = match &snapshot {
+        Some(snapshot) => begin(folder, Job::Verify, archive, snapshot, options)?,
+        None => Builder::create(folder, header(Job::Verify, None, options))?,
+    };
+    builder.fixity = Some(fixity(archive.0, level, found, elapsed));
+    add_findings(&mut builder, found)?;
+    if let Some(snapshot) = &snapshot {
+        add_snapshot(&mut builder, archive.0, snapshot)?;
+        builder.event(Event {
+            at: Timestamp::now(),
+            event: "fixity check".to_owned(),
+            agent: format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+            root: Some(snapshot.digest),
+            medium: None,
+            outcome: format!("{level}: {} damages, {} notes", found.damage.len(), found.warnings.len()),
+        });
+    }
+    let report = builder.finish()?;
+    if report.verdict.result == Outcome::Fail && found.damage.is_empty() {
+        return Err(Error::damage(report.verdict.reasons.join("; ")).hint("the report names it"));
+    }
+    Ok(report)
+}
+
+fn fixity(archive: &Archive, level: &str, found: &Findings, elapsed: Duration) -> Fixity {
+    let missing = found.damage.iter().filter(|line| line.contains("missing")).count() as u64;
+    let packs: u64 = archive.index().packs().iter().map(|pack| pack.size).sum();
+    Fixity {
+        level: level.to_owned(),
+        files: found.files,
+        objects: found.objects,
+        placements: found.placements,
+        // A full check reads the packs twice: once as files, once frame by frame.
+        bytes: if level == "full" { 2 * packs } else { packs },
+        elapsed_ms: elapsed.as_millis() as u64,
+        mismatches: found.damage.len() as u64 - missing,
+        missing,
+        repaired: 0,
+        sample: None,
+    }
 }
 
 /// Adds all folders, items and exceptions of a snapshot. A listing that cannot be read is an exception, and the rest goes on.

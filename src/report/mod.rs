@@ -12,8 +12,9 @@ mod model;
 mod page;
 mod repeats;
 mod side;
+mod svg;
 
 pub use builder::{Builder, FolderId};
-pub use capture::{add_findings, add_snapshot, begin};
+pub use capture::{add_findings, add_snapshot, begin, of_check, of_snapshot};
 pub use header::{archive_identity, header};
 pub use model::*;
