@@ -151,7 +151,7 @@ fn every_class_gives_its_verdict_and_a_ledger_that_does_not_balance_is_a_fail() 
 fn the_commands_exit_code_is_the_verdict_of_their_report() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let mut mail = Maildir::new("anna", &at("mail"));
+    let mut mail = Maildir::new(&at("mail"), "anna@acme.example");
     mail.put("", "1700000000.M1P1.host:2,S", b"Subject: one\n\nx\n");
     std::os::unix::fs::symlink("/etc/passwd", at("mail").join("cur/1700000001.M1P1.host:2,S")).unwrap();
     let archive = at("a.floe");

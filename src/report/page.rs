@@ -220,7 +220,7 @@ fn control(page: &mut Page, report: &Report) {
     for (kind, sum) in &report.totals.server.by_type {
         sum_row(page, kind, "", sum);
     }
-    page.end_table().raw("<h3>By domain</h3>").table("By domain", &SUM_COLUMNS);
+    page.end_table().table("By domain", &SUM_COLUMNS);
     for total in report.totals.domains.iter().take(ROWS) {
         sum_row(page, &total.name, "no domain", &total.all);
     }
