@@ -359,7 +359,7 @@ impl Builder {
         write_totals(&totals, &mut totals_csv)?;
         self.unbalanced(&totals);
         let mut exceptions: Vec<Cause> = self.causes.into_values().collect();
-        exceptions.sort_by(|a, b| (a.class, std::cmp::Reverse(a.count)).cmp(&(b.class, std::cmp::Reverse(b.count))));
+        exceptions.sort_by_key(|cause| (cause.class, std::cmp::Reverse(cause.count)));
         let verdict = verdict(self.header.job, self.reasons, &exceptions);
         let files =
             vec![self.items_jsonl.finish()?, self.items_csv.finish()?, self.exceptions_csv.finish()?, totals_csv.finish()?];

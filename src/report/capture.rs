@@ -197,10 +197,13 @@ fn add_collection(builder: &mut Builder, archive: &Archive, account: &str, c: &C
     read.map_or(Ok(()), |why| unreadable(builder, account, &name, &why))
 }
 
+/// Is handed the lines of a listing.
+type Give<'a, T> = &'a mut dyn FnMut(T) -> Result<()>;
+
 /// Reads a listing into the report. An error of the report ends all; one of the listing is given back in words.
 fn each<T>(
     builder: &mut Builder,
-    read: &mut dyn FnMut(&mut dyn FnMut(T) -> Result<()>) -> Result<()>,
+    read: &mut dyn FnMut(Give<'_, T>) -> Result<()>,
     add: &mut dyn FnMut(&mut Builder, T) -> Result<()>,
 ) -> Result<Option<String>> {
     let mut report_failed = false;
