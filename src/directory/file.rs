@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use super::beside::Beside;
 use super::merge::Merger;
 use super::model::{Directory, FileNote, Found};
 use super::names::Address;
@@ -42,6 +43,19 @@ impl std::fmt::Display for Format {
     }
 }
 
+impl Format {
+    /// Does a file's name say that it is of this format?
+    fn is_named(self, name: &str) -> bool {
+        match self {
+            Format::Csv => name.ends_with(".csv") || name.ends_with(".tsv"),
+            Format::Ldif => name.ends_with(".ldif"),
+            Format::PasswdFile => name.ends_with("passwd") || name.ends_with(".users"),
+            Format::Sieve => name.ends_with(".sieve"),
+            Format::Acl => name == "dovecot-acl" || name.ends_with(".acl") || name.ends_with("-acl"),
+        }
+    }
+}
+
 /// A file that is named, and whose it is where that was said: `anna@acme.example=rules.sieve`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
@@ -65,49 +79,80 @@ impl std::str::FromStr for Input {
     }
 }
 
-/// What a file is, and why; `None` for what is no directory file.
-pub fn identify(path: &Path, bytes: &[u8]) -> Option<(Format, Vec<String>)> {
+/// What a file can be, and why; nothing for what is no directory file. A name that says what a file is decides where its text could be
+/// several things.
+pub fn identify(path: &Path, bytes: &[u8]) -> Vec<(Format, Vec<String>)> {
     let (text, encoding) = text::decode(bytes);
     let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let (format, mut because) = if let Some(why) = acl::evidence(&name, &text) {
-        (Format::Acl, vec![why])
-    } else if let Some(why) = ldif::evidence(&text) {
-        (Format::Ldif, vec![why])
-    } else if let Some(why) = sieve::evidence(&name, &text) {
-        (Format::Sieve, vec![why])
-    } else if let Some(why) = passwd::evidence(&text) {
-        (Format::PasswdFile, vec![why])
-    } else {
-        (Format::Csv, csv::evidence(&text)?)
-    };
-    because.extend(encoding.map(|e| format!("encoded in {e}")));
-    Some((format, because))
+    let mut found: Vec<(Format, Vec<String>)> = [
+        (Format::Acl, acl::evidence(&name, &text).map(|why| vec![why])),
+        (Format::Ldif, ldif::evidence(&text).map(|why| vec![why])),
+        (Format::Sieve, sieve::evidence(&name, &text).map(|why| vec![why])),
+        (Format::PasswdFile, passwd::evidence(&text).map(|why| vec![why])),
+        (Format::Csv, csv::evidence(&text)),
+    ]
+    .into_iter()
+    .filter_map(|(format, because)| Some((format, because?)))
+    .collect();
+    if found.len() > 1 && found.iter().any(|(format, _)| format.is_named(&name)) {
+        found.retain(|(format, _)| format.is_named(&name));
+    }
+    for (_, because) in &mut found {
+        because.extend(encoding.map(|e| format!("encoded in {e}")));
+    }
+    found
 }
 
-/// Reads all files into one directory. `stores` are the accounts that an archive holds mail of.
+/// Reads all files into one directory: those that are named, then those that lie `beside` the mail of `stores`, the accounts that an
+/// archive holds.
 ///
 /// # Errors
-/// `Kind::Usage` when a file cannot be read or is no directory file; what is odd inside of one is listed instead.
-pub fn read(inputs: &[Input], stores: &[String]) -> Result<Directory> {
+/// `Kind::Usage` when a named file cannot be read, is no directory file, or could be two things; what is odd inside of one is listed
+/// instead.
+pub fn read(inputs: &[Input], beside: &[Beside], stores: &[String]) -> Result<Directory> {
     let mut merger = Merger::default();
     for input in inputs {
         let is_folder = input.path.is_dir();
         for path in if is_folder { files_of(&input.path)? } else { vec![input.path.clone()] } {
-            let shown = path.display().to_string();
             let bytes = bytes_of(&path)?;
-            match identify(&path, &bytes) {
-                Some((format, because)) => {
-                    let found = found_in(format, &path, &bytes, input.owner.as_ref());
-                    let (records, passed_over) = (found.records, found.passed_over.clone());
-                    let note = FileNote { path: shown, format: format.to_string(), because, records, passed_over };
-                    merger.add(note, found);
+            let mut formats = identify(&path, &bytes);
+            match (formats.pop(), formats.as_slice()) {
+                (Some((format, because)), []) => {
+                    let found = found_in(format, &path, &bytes, input.owner.as_ref(), None);
+                    merger.add(note(&path, format, because, &found), found);
                 }
-                None if is_folder => merger.unknown_file(shown),
-                None => return Err(not_a_directory(&path)),
+                (Some((last, _)), others) => return Err(two_things(&path, last, others)),
+                (None, _) if is_folder => merger.unknown_file(path.display().to_string()),
+                (None, _) => return Err(not_a_directory(&path)),
             }
         }
     }
+    for file in beside {
+        let owner = merger.owner_of_store(&file.store);
+        let found = match bytes_of(&file.path) {
+            Ok(bytes) => found_in(file.format, &file.path, &bytes, owner.as_ref(), Some(file.folder.as_slice())),
+            Err(e) => {
+                let mut found = Found::default();
+                found.cannot(0, owner.as_ref(), e.to_string());
+                found
+            }
+        };
+        merger.add(note(&file.path, file.format, vec![format!("lies beside the mail of {}", file.store)], &found), found);
+    }
     Ok(merger.finish(stores))
+}
+
+fn note(path: &Path, format: Format, because: Vec<String>, found: &Found) -> FileNote {
+    let (records, passed_over) = (found.records, found.passed_over.clone());
+    FileNote { path: path.display().to_string(), format: format.to_string(), because, records, passed_over }
+}
+
+fn two_things(path: &Path, last: Format, others: &[(Format, Vec<String>)]) -> Error {
+    let between: Vec<String> = others.iter().map(|(format, _)| format).chain([&last]).map(Format::to_string).collect();
+    Error::usage("this directory file could be several things")
+        .with("path", path.display())
+        .with("between", between.join(" or "))
+        .hint("give it a name that says which: ending in .csv, .ldif, .passwd, .sieve, or dovecot-acl")
 }
 
 fn not_a_directory(path: &Path) -> Error {
@@ -141,7 +186,8 @@ fn bytes_of(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn found_in(format: Format, path: &Path, bytes: &[u8], owner: Option<&Address>) -> Found {
+/// What a file says. `folder` is the one that an ACL file lies in, where that is known better than by its path.
+fn found_in(format: Format, path: &Path, bytes: &[u8], owner: Option<&Address>, folder: Option<&[String]>) -> Found {
     let (text, _) = text::decode(bytes);
     let owner = owner.cloned().or_else(|| owner_of(path));
     match format {
@@ -150,8 +196,8 @@ fn found_in(format: Format, path: &Path, bytes: &[u8], owner: Option<&Address>) 
         Format::PasswdFile => passwd::read(&text),
         Format::Sieve => sieve::read(&text, owner.as_ref()),
         Format::Acl => {
-            let folder = path.parent().and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            acl::read(&text, owner.as_ref(), &acl::folder_of(&folder))
+            let parent = path.parent().and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            acl::read(&text, owner.as_ref(), &folder.map_or_else(|| acl::folder_of(&parent), <[String]>::to_vec))
         }
     }
 }
@@ -181,8 +227,24 @@ mod tests {
             ("mail.eml", "Subject: a\n\nhello\n", None),
             ("empty", "", None),
         ] {
-            assert_eq!(identify(Path::new(name), text.as_bytes()).map(|(f, _)| f), want, "{name}");
+            let found: Vec<Format> = identify(Path::new(name), text.as_bytes()).into_iter().map(|(f, _)| f).collect();
+            assert_eq!(found, want.into_iter().collect::<Vec<_>>(), "{name}");
         }
+    }
+
+    #[test]
+    fn what_could_be_two_things_is_refused_unless_its_name_says_which() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!("email,name\n{}", "a@b.example:{PLAIN}x,Anna\n".repeat(12));
+        let input = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, &text).unwrap();
+            [Input { path, owner: None }]
+        };
+        let refused = read(&input("accounts"), &[], &[]).unwrap_err().to_string();
+        assert!(refused.contains("between passwd-file or csv"), "{refused}");
+        assert_eq!(read(&input("accounts.csv"), &[], &[]).unwrap().files[0].format, "csv");
+        assert_eq!(read(&input("passwd"), &[], &[]).unwrap().accounts.len(), 1);
     }
 
     #[test]

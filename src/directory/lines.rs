@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::model::{Account, Contradiction, Directory, Domain, FileNote, Unmapped};
 use super::names::Address;
 use crate::archive::{Archive, ListingWriter, Writer, line};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
 
 /// The version that this code writes.
@@ -52,6 +52,19 @@ pub fn store(directory: &Directory, writer: &mut Writer) -> Result<Digest> {
         listing.push(writer, &line(&one)?)?;
     }
     listing.finish(writer)
+}
+
+/// Gives each line as it lies in the archive.
+///
+/// # Errors
+/// Those of `each`.
+pub fn each_line(directory: &Directory, each: &mut dyn FnMut(&serde_json::Value) -> Result<()>) -> Result<()> {
+    for one in lines_of(directory) {
+        let value = serde_json::to_value(&one)
+            .map_err(|e| Error::new(Kind::Internal, "cannot write the directory's lines").because(e))?;
+        each(&value)?;
+    }
+    Ok(())
 }
 
 fn lines_of(directory: &Directory) -> impl Iterator<Item = Line> {

@@ -142,20 +142,18 @@ impl Merger {
     /// Finds the account that each store belongs to: by its address, by an alias, or by a local part that only one account has.
     fn stores(&mut self, stores: &[String]) {
         for store in stores {
-            match Address::parse(store) {
-                Some(address) => {
-                    let owner = self.owner(&address).unwrap_or(address);
-                    self.directory.accounts.entry(owner).or_default().stores.insert(store.clone());
-                }
-                None => match self.only_account_called(store) {
-                    Some(account) => {
-                        account.stores.insert(store.clone());
-                    }
-                    None => {
-                        self.directory.homeless_stores.insert(store.clone());
-                    }
-                },
-            }
+            match self.owner_of_store(store) {
+                Some(owner) => self.directory.accounts.entry(owner).or_default().stores.insert(store.clone()),
+                None => self.directory.homeless_stores.insert(store.clone()),
+            };
+        }
+    }
+
+    /// The account that a store belongs to; one whose name is an address is an account in any case.
+    pub fn owner_of_store(&self, store: &str) -> Option<Address> {
+        match Address::parse(store) {
+            Some(address) => Some(self.owner(&address).unwrap_or(address)),
+            None => self.only_account_called(store),
         }
     }
 
@@ -167,11 +165,11 @@ impl Merger {
         accounts.iter().find(|(_, account)| account.aliases.contains(address)).map(|(owner, _)| owner.clone())
     }
 
-    fn only_account_called(&mut self, name: &str) -> Option<&mut Account> {
+    fn only_account_called(&self, name: &str) -> Option<Address> {
         let name = name.to_lowercase();
-        let mut called = self.directory.accounts.iter_mut().filter(|(address, _)| address.local_part() == name);
-        let (_, only) = called.next()?;
-        called.next().is_none().then_some(only)
+        let mut called = self.directory.accounts.keys().filter(|address| address.local_part() == name);
+        let only = called.next()?;
+        called.next().is_none().then(|| only.clone())
     }
 
     fn domains(&mut self) {

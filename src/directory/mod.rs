@@ -5,6 +5,7 @@
 //! [`Directory::unmapped`] or [`Directory::contradictions`]. Passwords and their hashes are never kept, only whether there was one.
 
 mod acl;
+mod beside;
 mod csv;
 mod file;
 mod ldif;
@@ -17,8 +18,9 @@ mod quota;
 mod sieve;
 mod text;
 
+pub use beside::{Beside, beside};
 pub use file::{Format, Input, identify, read};
-pub use lines::{load, store};
+pub use lines::{each_line, load, store};
 pub use model::{
     Account, Action, Claim, Condition, Contradiction, Directory, Domain, Field, FileNote, FlagName, FolderRights, Forward, Found,
     Kind, Match, Member, MemberRole, Quota, Responder, Rule, Unmapped, Who,

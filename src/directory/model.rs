@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::names::Address;
+use crate::model::{Exception, Outcome, Place};
 
 /// What several files and the mail stores together say of a company.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,27 @@ pub struct Directory {
     pub files: Vec<FileNote>,
     /// Accounts of the archive that no address could be found for.
     pub homeless_stores: BTreeSet<String>,
+}
+
+impl Directory {
+    /// What could not be taken over, as a snapshot counts and lists it.
+    pub fn exceptions(&self) -> impl Iterator<Item = Exception> {
+        self.unmapped.iter().map(|unmapped| Exception {
+            account: unmapped.account.as_ref().map(Address::to_string).unwrap_or_default(),
+            collection: String::new(),
+            source: Place::file(unmapped.place()),
+            outcome: Outcome::Skipped,
+            reason: "not taken into the directory".to_owned(),
+            detail: unmapped.what.clone(),
+        })
+    }
+}
+
+impl Unmapped {
+    /// File and line.
+    pub fn place(&self) -> String {
+        if self.line == 0 { self.file.clone() } else { format!("{}, line {}", self.file, self.line) }
+    }
 }
 
 /// A mail domain.
