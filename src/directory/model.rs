@@ -55,9 +55,11 @@ pub struct Domain {
 
 /// What an account is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A person's mailbox.
+    #[default]
     User,
     /// A mailbox that several people use.
     Shared,
@@ -69,6 +71,20 @@ pub enum Kind {
     Room,
     /// A piece of equipment.
     Equipment,
+}
+
+impl Kind {
+    /// The word in files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::User => "user",
+            Kind::Shared => "shared",
+            Kind::List => "list",
+            Kind::Group => "group",
+            Kind::Room => "room",
+            Kind::Equipment => "equipment",
+        }
+    }
 }
 
 impl std::fmt::Display for Kind {
