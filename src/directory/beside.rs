@@ -28,7 +28,8 @@ pub fn beside(account: &AccountSource) -> Vec<Beside> {
         scripts.push(reader.root().join(SCRIPT));
         // A store that cannot be listed is an exception of the snapshot itself.
         for head in reader.collections().unwrap_or_default() {
-            let path = reader.root().join(&head.source_path).join("dovecot-acl");
+            // Places begin at the account's folder.
+            let path = account.root.join(&head.source_path).join("dovecot-acl");
             if is_file(&path) {
                 all.push(found(path, Format::Acl, head.path.0));
             }

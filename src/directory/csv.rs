@@ -270,6 +270,14 @@ impl<'a> Row<'a> {
         })
     }
 
+    /// A row that says nothing of an account is counted; one whose address makes no sense is listed.
+    fn without_address(&self, columns: &[Column], reason: &str, found: &mut Found) {
+        match columns.iter().find_map(|column| self.first(*column)) {
+            Some(text) => found.cannot(self.line, None, format!("'{}' is no mail address", crate::model::printable(text))),
+            None => found.pass_over(reason),
+        }
+    }
+
     /// The addresses in cells that hold several; what is none is listed.
     fn addresses(&self, column: Column, of: &Address, found: &mut Found) -> Vec<Address> {
         let mut addresses = Vec::new();
@@ -302,11 +310,11 @@ fn is_other_scheme(part: &str) -> bool {
 
 fn membership(row: &Row<'_>, found: &mut Found) {
     let Some(group) = row.first(Column::GroupAddress).and_then(Address::parse) else {
-        return found.pass_over("the group has no address");
+        return row.without_address(&[Column::GroupAddress], "the group has no address", found);
     };
     let member = row.first(Column::MemberAddress).or_else(|| row.first(Column::Address));
     let Some(member) = member.and_then(Address::parse) else {
-        return found.pass_over("the member has no address");
+        return row.without_address(&[Column::MemberAddress, Column::Address], "the member has no address", found);
     };
     let role = row.first(Column::MemberRole).map_or(MemberRole::Member, role);
     let members = BTreeMap::from([(member, role)]);
@@ -323,7 +331,7 @@ fn role(text: &str) -> MemberRole {
 
 fn account(row: &Row<'_>, group: Option<&Address>, found: &mut Found) {
     let Some(address) = row.address().or_else(|| row.first(Column::GroupAddress).and_then(Address::parse)) else {
-        return found.pass_over("the row has no mail address");
+        return row.without_address(&[Column::Address, Column::GroupAddress], "the row has no mail address", found);
     };
     if let Some(group) = group.filter(|g| **g != address) {
         let members = BTreeMap::from([(address, MemberRole::Member)]);

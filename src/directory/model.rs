@@ -155,9 +155,9 @@ pub struct Account {
 }
 
 impl Account {
-    /// What it is; a mailbox of a person where no file says more.
+    /// What it is; where no file says, a list if it has members, else a person's mailbox.
     pub fn kind(&self) -> Kind {
-        self.kind.unwrap_or(Kind::User)
+        self.kind.unwrap_or(if self.members.is_empty() { Kind::User } else { Kind::List })
     }
 }
 

@@ -45,8 +45,13 @@ impl Api {
         let url = format!("{}/icewarpapi/", to.at(to.scheme, Some(to.port), "/"));
         let (agent, admin, password) = (trust.http_agent(TIMEOUT), admin.to_owned(), password.clone());
         let mut api = Api { agent, url, admin, password, sid: String::new() };
-        api.log_in()?;
-        Ok(api)
+        for wait in BUSY_WAITS {
+            match api.log_in() {
+                Err(e) if e.kind() == Kind::Busy => sleep(wait),
+                done => return done.map(|()| api),
+            }
+        }
+        api.log_in().map(|()| api)
     }
 
     fn log_in(&mut self) -> Result<()> {
