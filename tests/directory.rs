@@ -130,7 +130,10 @@ impl Server {
         assert!(text("u_alias").split(';').any(|a| a == "a.mueller"), "{}", text("u_alias"));
         assert_eq!(text("u_maxboxsize"), (2 << 20).to_string());
         assert_eq!((anna["a_vcard"].value("lastname"), anna["a_vcard"].value("department")), ("Müller", "Vertrieb"));
-        assert_eq!(api.properties("team@acme.example", &["M_OwnerAddress"]).unwrap()["m_owneraddress"].value("val"), "anna@acme.example");
+        assert_eq!(
+            api.properties("team@acme.example", &["M_OwnerAddress"]).unwrap()["m_owneraddress"].value("val"),
+            "anna@acme.example"
+        );
     }
 }
 
@@ -158,7 +161,8 @@ fn a_directory_is_kept_shown_checked_and_what_is_not_taken_is_named_with_its_lin
         assert!(exceptions.contains(place), "{place}: {exceptions}");
     }
     // The directory is gone from the pack: a check says so, and everything else still reads.
-    let plain = expect(&floe(&["snapshot", root().join("fixtures/acme").to_str().unwrap(), "--archive", &company.path("b.floe")]), 0);
+    let plain =
+        expect(&floe(&["snapshot", root().join("fixtures/acme").to_str().unwrap(), "--archive", &company.path("b.floe")]), 0);
     assert!(!plain.contains("directory of"), "{plain}");
     let refused = expect(&floe(&["list", &company.path("b.floe"), "--directory"]), 64);
     assert!(refused.contains("holds no directory"), "{refused}");
@@ -194,7 +198,9 @@ fn a_directory_whose_object_is_missing_fails_the_check() {
 fn files_that_servers_keep_beside_the_mail_are_found_and_links_out_are_not_followed() {
     let folder = tempfile::tempdir().unwrap();
     let anna = folder.path().join("anna");
-    for sub in ["Maildir/cur", "Maildir/new", "Maildir/tmp", "Maildir/.Team.M&APw-ller/cur", "Maildir/.Team.M&APw-ller/new", "sieve"] {
+    for sub in
+        ["Maildir/cur", "Maildir/new", "Maildir/tmp", "Maildir/.Team.M&APw-ller/cur", "Maildir/.Team.M&APw-ller/new", "sieve"]
+    {
         fs::create_dir_all(anna.join(sub)).unwrap();
     }
     fs::write(anna.join("Maildir/new/1"), "Subject: x\n\nx\n").unwrap();
@@ -321,7 +327,9 @@ fn rights_rules_and_responders_come_when_the_mail_is_there_and_nobody_elses_are_
 
 #[test]
 fn difficult_servers_end_up_with_the_same() {
-    for difficult in ["api-zero=2+", "session-requests=3", "http-busy=4+", "password-length=40", "lag=500", "api-zero=3+,http-busy=5+"] {
+    for difficult in
+        ["api-zero=2+", "session-requests=3", "http-busy=4+", "password-length=40", "lag=500", "api-zero=3+,http-busy=5+"]
+    {
         println!("{difficult}");
         let company = Company::new();
         let server = company.server(difficult);
@@ -347,11 +355,15 @@ fn what_a_server_refuses_is_named_and_the_rest_is_made() {
     // Somebody has an alias already: it is named, the other one is made.
     let company = Company::new();
     let server = company.server("");
-    let plan = company.text("plan.toml").replace("\"a.mueller@acme.example\"", "\"a.mueller@acme.example\", \"boris.alias@acme.example\"");
-    let plan = plan.replacen("target = \"boris@acme.example\"", "target = \"boris@acme.example\"\naliases = [\"b.2@acme.example\"]", 1);
+    let plan = company
+        .text("plan.toml")
+        .replace("\"a.mueller@acme.example\"", "\"a.mueller@acme.example\", \"boris.alias@acme.example\"");
+    let plan =
+        plan.replacen("target = \"boris@acme.example\"", "target = \"boris@acme.example\"\naliases = [\"b.2@acme.example\"]", 1);
     fs::write(company.path("plan.toml"), &plan).unwrap();
     expect(&company.provision(&server, &[]).output().unwrap(), 0);
-    fs::write(company.path("plan.toml"), plan.replace("[\"b.2@acme.example\"]", "[\"b.3@acme.example\", \"team@acme.test\"]")).unwrap();
+    fs::write(company.path("plan.toml"), plan.replace("[\"b.2@acme.example\"]", "[\"b.3@acme.example\", \"team@acme.test\"]"))
+        .unwrap();
     let wanted = company.text("plan.toml").replace("boris.alias@", "b.2@");
     fs::write(company.path("plan.toml"), wanted).unwrap();
     let said = expect(&company.provision(&server, &[]).output().unwrap(), 1);
@@ -364,7 +376,8 @@ fn a_wrong_password_is_sent_once() {
     let server = company.server("tarpit=1500");
     fs::write(company.path("wrong"), "Wr0ng-password!\n").unwrap();
     let begun = Instant::now();
-    let arguments = ["--plan", &company.path("plan.toml"), "--passwords", &company.path("new.csv"), "--admin", server.standin.admin()];
+    let arguments =
+        ["--plan", &company.path("plan.toml"), "--passwords", &company.path("new.csv"), "--admin", server.standin.admin()];
     let said = expect(&floe(&[&["provision"], &arguments[..], &["--password-file", &company.path("wrong")]].concat()), 2);
     assert!(said.contains("refused the administrator's login") && !said.contains("Wr0ng"), "{said}");
     // A second one would be held up for twice as long.
@@ -421,7 +434,11 @@ fn secrets_are_in_their_files_and_nowhere_else() {
     more.iter().for_each(|o| seen.extend(o.stdout.iter().chain(&o.stderr)));
     let mut secrets: Vec<String> = company.passwords().into_values().collect();
     assert_eq!(secrets.len(), 3, "one was given");
-    secrets.extend(["G1ven-by-hand!".to_owned(), server.standin.password().unwrap().expose().to_owned(), "nobodyshash".to_owned()]);
+    secrets.extend([
+        "G1ven-by-hand!".to_owned(),
+        server.standin.password().unwrap().expose().to_owned(),
+        "nobodyshash".to_owned(),
+    ]);
     server.api_of("boris@acme.example", &Secret::new("G1ven-by-hand!")).unwrap();
     let own = ["new.csv", "given", "icewarp/admin.password"];
     for file in support::archives::files(company.folder.path()) {
@@ -516,7 +533,9 @@ fn offline_scripts_make_the_same_can_be_run_again_and_hold_every_name() {
     // A tool that imports nothing: said, and not worked around behind anybody's back.
     let (code, text) = script(&out, &company.folder.path().join("other.json"), &[], false);
     assert!(code == 1 && text.contains("NOT DONE: account anna@acme.example"), "{text}");
-    assert!(floe(&["provision", "--plan", &company.path("plan.toml"), "--offline", out.to_str().unwrap()]).status.code() == Some(64));
+    assert!(
+        floe(&["provision", "--plan", &company.path("plan.toml"), "--offline", out.to_str().unwrap()]).status.code() == Some(64)
+    );
 }
 
 #[test]

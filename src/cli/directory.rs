@@ -38,7 +38,8 @@ fn tell(directory: &Directory, out: &mut Output<'_>) -> Result<()> {
             out.line(printable(&format!("    {} {member}", format!("{role:?}").to_lowercase())))?;
         }
         for right in &account.rights {
-            let folder = if right.folder.is_empty() { "all folders".to_owned() } else { CollectionPath(right.folder.clone()).to_string() };
+            let folder =
+                if right.folder.is_empty() { "all folders".to_owned() } else { CollectionPath(right.folder.clone()).to_string() };
             out.line(printable(&format!("    right {} of {} in {folder}", right.letters, who(&right.who))))?;
         }
         for rule in &account.rules {

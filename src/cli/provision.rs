@@ -108,7 +108,11 @@ fn scripts(args: &Args, plan: &Plan, folder: &Path, out: &mut Output<'_>) -> Res
     let verdict = if done.by_hand.is_empty() {
         Verdict::Pass(format!("scripts for {} accounts", done.accounts))
     } else {
-        Verdict::WithExceptions(format!("scripts for {} accounts, {} things to be done otherwise", done.accounts, done.by_hand.len()))
+        Verdict::WithExceptions(format!(
+            "scripts for {} accounts, {} things to be done otherwise",
+            done.accounts,
+            done.by_hand.len()
+        ))
     };
     if args.json {
         let by_hand: Vec<_> =

@@ -21,7 +21,8 @@ pub struct Beside {
 /// What lies beside the mail of an account. Only names and places that mean one thing are taken.
 pub fn beside(account: &AccountSource) -> Vec<Beside> {
     let found = |path: PathBuf, format, folder| Beside { store: account.account.clone(), path, format, folder };
-    let maildirs = account.readers.iter().filter(|r| matches!(r.format(), source::Format::MaildirPlusPlus | source::Format::MaildirFs));
+    let maildirs =
+        account.readers.iter().filter(|r| matches!(r.format(), source::Format::MaildirPlusPlus | source::Format::MaildirFs));
     let mut all = Vec::new();
     let mut scripts = vec![account.root.join(SCRIPT)];
     for reader in maildirs {

@@ -112,15 +112,11 @@ fn action(action: &Action, account: &AccountPlan) -> Result<Element, String> {
 }
 
 fn flags(set: FlagName) -> Vec<Element> {
-    let mut flags: Vec<(String, bool)> = [
-        ("flagged", FlagName::Flagged),
-        ("seen", FlagName::Seen),
-        ("junk", FlagName::Junk),
-        ("notjunk", FlagName::NotJunk),
-    ]
-    .iter()
-    .map(|(name, flag)| ((*name).to_owned(), *flag == set))
-    .collect();
+    let mut flags: Vec<(String, bool)> =
+        [("flagged", FlagName::Flagged), ("seen", FlagName::Seen), ("junk", FlagName::Junk), ("notjunk", FlagName::NotJunk)]
+            .iter()
+            .map(|(name, flag)| ((*name).to_owned(), *flag == set))
+            .collect();
     flags.extend((1..=6).map(|n| (format!("label{n}"), set == FlagName::Label(n))));
     flags.into_iter().map(|(name, on)| number(&name, u32::from(on))).collect()
 }

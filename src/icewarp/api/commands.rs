@@ -94,8 +94,7 @@ impl Api {
     /// # Errors
     /// As every call.
     pub fn properties(&mut self, account: &str, names: &[&str]) -> Result<BTreeMap<String, Element>> {
-        let params =
-            format!("<accountemail>{}</accountemail>{}", escape(account), asked("accountpropertylist", names));
+        let params = format!("<accountemail>{}</accountemail>{}", escape(account), asked("accountpropertylist", names));
         self.call("getaccountproperties", &params).map(|result| told(&result))
     }
 
@@ -104,8 +103,7 @@ impl Api {
     /// # Errors
     /// As every call.
     pub fn set_properties(&mut self, account: &str, properties: &[Property<'_>]) -> Result<bool> {
-        let params =
-            format!("<accountemail>{}</accountemail>{}", escape(account), written("propertyvaluelist", properties));
+        let params = format!("<accountemail>{}</accountemail>{}", escape(account), written("propertyvaluelist", properties));
         self.call("setaccountproperties", &params).map(|result| applied(&result))
     }
 
@@ -158,11 +156,12 @@ impl Api {
     /// # Errors
     /// As every call.
     pub fn rights(&mut self, account: &str, folder: &str) -> Result<Vec<Right>> {
-        let params =
-            format!("<accountemail>{}</accountemail><folderid>{}</folderid>", escape(account), escape(folder));
+        let params = format!("<accountemail>{}</accountemail><folderid>{}</folderid>", escape(account), escape(folder));
         let result = self.call("getaccountfolderpermissions", &params)?;
         let items = result.children.iter().filter(|c| c.name == "item");
-        Ok(items.map(|i| Right { account: i.value("account").to_lowercase(), letters: i.value("permissions").to_owned() }).collect())
+        Ok(items
+            .map(|i| Right { account: i.value("account").to_lowercase(), letters: i.value("permissions").to_owned() })
+            .collect())
     }
 
     /// Replaces the rights of a folder; was it applied?
@@ -174,12 +173,8 @@ impl Api {
             Element::of("item", vec![Element::text("account", &*r.account), Element::text("permissions", &*r.letters)])
         };
         let list = Element::of("permissions", rights.iter().map(item).collect());
-        let params = format!(
-            "<accountemail>{}</accountemail><folderid>{}</folderid>{}",
-            escape(account),
-            escape(folder),
-            text_of(&list)
-        );
+        let params =
+            format!("<accountemail>{}</accountemail><folderid>{}</folderid>{}", escape(account), escape(folder), text_of(&list));
         self.call("setaccountfolderpermissions", &params).map(|result| applied(&result))
     }
 

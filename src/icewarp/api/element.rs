@@ -66,9 +66,11 @@ impl Element {
         texts
             && own.len() == want.len()
             && own.iter().zip(&want).all(|(own, want)| own.says(want))
-            && wanted.children.iter().filter(|c| c.name != "item" && !c.is_empty()).all(|c| {
-                self.child(&c.name).is_some_and(|own| own.says(c))
-            })
+            && wanted
+                .children
+                .iter()
+                .filter(|c| c.name != "item" && !c.is_empty())
+                .all(|c| self.child(&c.name).is_some_and(|own| own.says(c)))
     }
 
     fn is_empty(&self) -> bool {
@@ -176,7 +178,10 @@ mod tests {
 
     #[test]
     fn what_was_written_is_compared_by_what_it_says() {
-        let wanted = Element::of("rule", vec![Element::text("classname", "TRuleX"), Element::text("empty", ""), Element::list(["a".to_owned()])]);
+        let wanted = Element::of(
+            "rule",
+            vec![Element::text("classname", "TRuleX"), Element::text("empty", ""), Element::list(["a".to_owned()])],
+        );
         let got = parse(b"<rule><more>1</more><classname>trulex</classname><propertyval><classname>tpropertystringlist</classname><val><item>a</item></val></propertyval></rule>").expect("xml");
         assert!(got.says(&wanted));
         let two = parse(b"<rule><classname>trulex</classname><propertyval><classname>tpropertystringlist</classname><val><item>a</item><item>b</item></val></propertyval></rule>").expect("xml");

@@ -164,4 +164,3 @@ fn error_of(answer: &Element) -> Option<&str> {
     let error = answer.child("query").and_then(|q| q.child("error"));
     Some(error.and_then(|e| e.attribute("uid")).unwrap_or("an error without a name"))
 }
-

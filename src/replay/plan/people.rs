@@ -64,8 +64,7 @@ fn fill(account: &mut AccountPlan, address: &Address, entry: &Account, domain_al
         alias.local_part() == address.local_part()
             && domain_aliases.get(alias.domain()).is_some_and(|domain| domain == address.domain())
     };
-    account.aliases =
-        entry.aliases.iter().filter(|a| !itself(a) && !is_of_provider(a)).map(|a| a.as_str().to_owned()).collect();
+    account.aliases = entry.aliases.iter().filter(|a| !itself(a) && !is_of_provider(a)).map(|a| a.as_str().to_owned()).collect();
     account.quota = match entry.quota {
         Some(Quota::Bytes(bytes)) => Some(bytes),
         Some(Quota::Unlimited) | None => None,
@@ -161,7 +160,11 @@ fn of_account(plan: &Plan, account: &AccountPlan, addresses: &BTreeMap<String, &
         match &right.who {
             Who::Owner => say(who, Cause::RightLost, format!("{folder}: the owner may do everything"))?,
             Who::Authenticated => {
-                say(who, Cause::RightChanged, format!("{folder}: everybody of {} in place of everybody with an account", directory::domain_of(who)))?;
+                say(
+                    who,
+                    Cause::RightChanged,
+                    format!("{folder}: everybody of {} in place of everybody with an account", directory::domain_of(who)),
+                )?;
             }
             _ => {}
         }

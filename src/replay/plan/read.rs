@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::write::VERSION;
 use super::texts::{ForwardText, ResponderText, who_of};
+use super::write::VERSION;
 use super::{AccountPlan, Details, FolderPlan, Login, Part, Plan};
 use crate::directory::{self, Action, Condition, FolderRights};
 use crate::error::{Error, Kind, Result};

@@ -35,9 +35,8 @@ pub(super) fn there(plan: &Plan, api: &mut Api) -> Result<BTreeMap<String, Strin
 
 /// Addresses of the mailboxes that will be made, which need passwords.
 pub(super) fn missing(plan: &Plan, there: &BTreeMap<String, String>) -> Vec<String> {
-    let new = |a: &&AccountPlan| {
-        !a.skip && a.create && has_mailbox(a.details.kind) && !there.contains_key(&a.target.to_lowercase())
-    };
+    let new =
+        |a: &&AccountPlan| !a.skip && a.create && has_mailbox(a.details.kind) && !there.contains_key(&a.target.to_lowercase());
     plan.accounts.iter().filter(new).map(|a| a.target.to_lowercase()).collect()
 }
 
@@ -80,11 +79,9 @@ pub(super) fn make(
             properties.push(("U_MaxBox", Element::string("0")));
         }
     }
-    let ended = insist(
-        api,
-        &mut |api| Ok(api.accounts(&domain, &local)?.contains_key(&target)),
-        &mut |api| api.create_account(&domain, &properties),
-    )?;
+    let ended = insist(api, &mut |api| Ok(api.accounts(&domain, &local)?.contains_key(&target)), &mut |api| {
+        api.create_account(&domain, &properties)
+    })?;
     match ended {
         Ended::There | Ended::Written => {
             done.made.push(account.target.clone());
@@ -224,28 +221,27 @@ fn aliases(plan: &Plan, account: &AccountPlan, api: &mut Api, done: &mut Provisi
     if refused.is_empty() {
         done.note(&account.target, "aliases", Ended::Written);
     } else {
-        done.refuse(&account.target, format!("the server will not have these aliases, somebody may have them: {}", refused.join(", ")));
+        done.refuse(
+            &account.target,
+            format!("the server will not have these aliases, somebody may have them: {}", refused.join(", ")),
+        );
     }
     Ok(())
 }
 
 fn add_aliases(account: &AccountPlan, local: &str, more: &BTreeSet<String>, api: &mut Api) -> Result<Ended> {
-    insist(
-        api,
-        &mut |api| Ok(more.is_subset(&aliases_of(account, api)?)),
-        &mut |api| {
-            let before = aliases_of(account, api)?;
-            // The first one is the address that mail is sent from.
-            let mut all = vec![local.to_owned()];
-            all.extend(before.union(more).filter(|a| *a != local).cloned());
-            let text = all.join(";");
-            let listed = api.set_properties(&account.target, &[("A_AliasList", Element::list(all))])?;
-            if !more.is_subset(&aliases_of(account, api)?) && text.len() <= ALIAS_TEXT_MAX {
-                return api.set_properties(&account.target, &[("U_Alias", Element::string(text))]);
-            }
-            Ok(listed)
-        },
-    )
+    insist(api, &mut |api| Ok(more.is_subset(&aliases_of(account, api)?)), &mut |api| {
+        let before = aliases_of(account, api)?;
+        // The first one is the address that mail is sent from.
+        let mut all = vec![local.to_owned()];
+        all.extend(before.union(more).filter(|a| *a != local).cloned());
+        let text = all.join(";");
+        let listed = api.set_properties(&account.target, &[("A_AliasList", Element::list(all))])?;
+        if !more.is_subset(&aliases_of(account, api)?) && text.len() <= ALIAS_TEXT_MAX {
+            return api.set_properties(&account.target, &[("U_Alias", Element::string(text))]);
+        }
+        Ok(listed)
+    })
 }
 
 fn aliases_of(account: &AccountPlan, api: &mut Api) -> Result<BTreeSet<String>> {
@@ -280,14 +276,10 @@ fn members(account: &AccountPlan, api: &mut Api, done: &mut Provisioned) -> Resu
         let there = api.members(&account.target)?;
         Ok::<Vec<&str>, crate::Error>(wanted.iter().copied().filter(|m| !there.iter().any(|t| t == m)).collect())
     };
-    let ended = insist(
-        api,
-        &mut |api| Ok(missing(api)?.is_empty()),
-        &mut |api| {
-            let some = missing(api)?;
-            api.add_members(&account.target, &some)
-        },
-    )?;
+    let ended = insist(api, &mut |api| Ok(missing(api)?.is_empty()), &mut |api| {
+        let some = missing(api)?;
+        api.add_members(&account.target, &some)
+    })?;
     match ended {
         Ended::Refused => {
             let left = missing(api)?.join(", ");

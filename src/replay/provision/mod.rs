@@ -165,11 +165,8 @@ fn domains(plan: &Plan, api: &mut Api, done: &mut Provisioned) -> Result<()> {
         (alias.to_lowercase(), properties)
     });
     for (domain, properties) in plain.chain(aliases) {
-        let ended = insist(
-            api,
-            &mut |api| Ok(api.domains()?.contains(&domain)),
-            &mut |api| api.create_domain(&domain, &properties),
-        )?;
+        let ended =
+            insist(api, &mut |api| Ok(api.domains()?.contains(&domain)), &mut |api| api.create_domain(&domain, &properties))?;
         match ended {
             Ended::There => {}
             Ended::Written => done.domains.push(domain),

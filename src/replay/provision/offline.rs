@@ -40,7 +40,13 @@ pub fn offline(plan: &Plan, out: &Path, passwords: &Passwords) -> Result<Offline
     let mailboxes: Vec<String> =
         accounts.iter().filter(|a| a.create && has_mailbox(a.details.kind)).map(|a| a.target.to_lowercase()).collect();
     let secrets = passwords.prepare(&mailboxes, &USUAL)?;
-    let mut scripts = Scripts { out: out.to_owned(), sh: HEAD_SH.to_owned(), cmd: HEAD_CMD.to_owned(), done: Offline::default(), finishing: false };
+    let mut scripts = Scripts {
+        out: out.to_owned(),
+        sh: HEAD_SH.to_owned(),
+        cmd: HEAD_CMD.to_owned(),
+        done: Offline::default(),
+        finishing: false,
+    };
     for domain in &plan.domains {
         scripts.call(domain, "make_domain", &[domain]);
     }
@@ -112,7 +118,10 @@ impl Scripts {
                 self.call(&target, "make_mailbox", &[&target, &file]);
             }
             Some(_) => {
-                self.by_hand(&target, "its password holds a character that the tool's import may mistake: make the account by hand");
+                self.by_hand(
+                    &target,
+                    "its password holds a character that the tool's import may mistake: make the account by hand",
+                );
                 return Ok(());
             }
             None => self.call(&target, "make_other", &[&target, kind]),
@@ -170,7 +179,9 @@ impl Scripts {
             let _ = writeln!(self.sh, "fill {} {variable} {}", quoted_sh(target), quoted_sh(&members.join("\n")));
             self.by_hand(target, format!("in provision.cmd only: its {} members, see members.csv", members.len()));
         }
-        for (count, what) in [(details.rights.len(), "rights"), (details.rules.len(), "rules"), (details.card.len(), "fields of its card")] {
+        for (count, what) in
+            [(details.rights.len(), "rights"), (details.rules.len(), "rules"), (details.card.len(), "fields of its card")]
+        {
             if count > 0 {
                 self.by_hand(target, format!("{count} {what}: the command line cannot set them; provision with the API can"));
             }
@@ -234,9 +245,11 @@ impl Scripts {
         self.cmd.push_str("goto end\r\n");
         write_private(&self.out.join("provision.sh"), 0o700, self.sh.as_bytes())?;
         write_private(&self.out.join("provision.cmd"), 0o600, self.cmd.as_bytes())?;
-        let lines = self.done.by_hand.iter().map(|(account, what)| {
-            format!("{}: {}\n", crate::model::printable(account), crate::model::printable(what))
-        });
+        let lines = self
+            .done
+            .by_hand
+            .iter()
+            .map(|(account, what)| format!("{}: {}\n", crate::model::printable(account), crate::model::printable(what)));
         write_private(&self.out.join("by-hand.txt"), 0o600, lines.collect::<String>().as_bytes())?;
         Ok(self.done)
     }

@@ -61,7 +61,10 @@ impl Passwords {
     /// `Kind::Usage` when the recipient is none, or a file cannot be read or can be read by others.
     pub fn new(path: &Path, recipient: Option<&str>, given: Option<&Path>) -> Result<Self> {
         let recipient = recipient.map(str::parse).transpose().map_err(|why: &str| {
-            Error::usage("this is no age recipient").with("recipient", recipient.unwrap_or_default()).with("why", why).hint("it begins with age1")
+            Error::usage("this is no age recipient")
+                .with("recipient", recipient.unwrap_or_default())
+                .with("why", why)
+                .hint("it begins with age1")
         })?;
         let mut known = BTreeMap::new();
         if recipient.is_none() && path.symlink_metadata().is_ok() {
