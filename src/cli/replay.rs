@@ -110,6 +110,7 @@ struct Outcome {
     claimed: u64,
     before: u64,
     refused: u64,
+    damaged: u64,
     bytes: u64,
     restated: u64,
     not_restated: u64,
@@ -128,6 +129,7 @@ impl Outcome {
             ("found there", self.claimed),
             ("there before", self.before),
             ("refused", self.refused),
+            ("damaged in the archive", self.damaged),
             ("flags changed", self.restated),
             ("flags not changed, their place is not known", self.not_restated),
             ("moved", self.moved),
@@ -238,7 +240,10 @@ impl Run<'_> {
             let gone = self.mail(account, &mail, &mut connect, &mut connection, outcome)?;
             self.removals(account, &mail, gone, &mut connect, &mut connection, outcome)?;
         }
-        if let Some(connection) = connection {
+        if let Some(mut connection) = connection {
+            for alert in connection.take_alerts() {
+                self.monitor.note(&format!("{}: the server says: {}", account.source, printable(&alert)));
+            }
             connection.logout();
         }
         Ok(())
@@ -268,12 +273,13 @@ impl Run<'_> {
                 since: since.as_ref(),
                 pace: self.pace,
             };
-            let Filled { sent, claimed, before, refused, bytes, restated, not_restated, gone } =
+            let Filled { sent, claimed, before, refused, damaged, bytes, restated, not_restated, gone } =
                 fill(self.archive, job, self.journal, connect, connection, self.monitor)?;
             outcome.sent += sent;
             outcome.claimed += claimed;
             outcome.before += before;
             outcome.refused += refused;
+            outcome.damaged += damaged;
             outcome.bytes += bytes;
             outcome.restated += restated;
             outcome.not_restated += not_restated;
@@ -359,6 +365,7 @@ fn tell(args: &Args, outcomes: &[Outcome], left: u64, out: &mut Output<'_>) -> R
     let done = format!("{there} messages are on the server, {} sent now", sum(|o| o.sent));
     let open = [
         (refused, "were refused and stay in the archive"),
+        (sum(|o| o.damaged), "are damaged in the archive and were not sent: run floe verify, mend it, and replay again"),
         (sum(|o| o.not_restated), "have other flags at the source, and their place on the server is not known"),
         (sum(|o| o.kept), "are gone at the source and stay on the server (--remove takes them away)"),
         (sum(|o| o.unproven), "are gone at the source and stay on the server, not proven to be sent by floe"),
