@@ -62,8 +62,8 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     for command in [
         vec!["provision", "--plan", &plan, "--passwords", &passwords],
         vec!["replay", "--plan", &plan, "--sheet", &sheet],
-        vec!["provision", "--plan", &plan, "--passwords", &passwords, "--finish"],
         vec!["validate", "--plan", &plan, "--report", &report],
+        vec!["provision", "--plan", &plan, "--passwords", &passwords, "--finish"],
     ] {
         if args.directory.is_empty() && command.contains(&"--finish") {
             continue;

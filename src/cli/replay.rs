@@ -1,23 +1,22 @@
 //! `floe replay`.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use serde::Serialize;
 
 use super::output::{Output, Verdict};
 use super::plan::sheet_of;
 use super::target::Access;
-use crate::archive::{Archive, Snapshot};
+use crate::archive::{Archive, CollectionEntry, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::imap::{Connection, Settings};
-use crate::model::{CollectionKind, printable};
+use crate::model::{CollectionKind, Digest, printable};
 use crate::monitor::{Monitor as _, Terminal};
-use crate::net::Secret;
-use crate::replay::journal::Journal;
-use crate::replay::mail::{Filled, MailJob, fill};
+use crate::net::{Pace, Secret};
+use crate::replay::accounts::each_account;
+use crate::replay::journal::{Journal, Key};
+use crate::replay::mail::{Filled, Gone, MailJob, Removal, carry_removals, fill, state_of};
 use crate::replay::plan::{self, AccountPlan, Part, Plan};
 use crate::replay::sheet::Sheet;
 
@@ -26,6 +25,10 @@ use crate::replay::sheet::Sheet;
 /// Every message is appended once, with its flags, keywords and internal date. What was sent is kept in a journal beside the plan
 /// (PLAN.journal): run the same command again after any interruption, and it goes on without sending anything twice. Messages that the
 /// server refuses are listed, and the rest goes on.
+///
+/// With a plan for a later snapshot of the same source (floe plan --update) it brings what is new, flags that changed, and moves between
+/// folders. What was removed at the source stays on the server, unless --remove is given; nothing is removed but what the journal
+/// proves to be sent by floe.
 ///
 /// Example: floe replay --plan acme.plan.toml --sheet acme.sheet.json --admin admin --password-file pw
 #[derive(Debug, clap::Args)]
@@ -42,6 +45,18 @@ pub(super) struct Args {
     /// Accounts at a time, one connection each
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     connections: u16,
+    /// Only this kind of item; may be given again
+    #[arg(long, value_name = "KIND")]
+    only: Vec<Only>,
+    /// Only what came since this snapshot of the archive; for a target that was filled without this journal
+    #[arg(long, value_name = "ID")]
+    since: Option<String>,
+    /// Remove from the server what floe put there and the source has no more
+    #[arg(long)]
+    remove: bool,
+    /// Items a minute at most, over all connections; by default what the capability sheet says of the server's own limit
+    #[arg(long, value_name = "N")]
+    rate: Option<u64>,
     /// Say what would be sent, and send nothing
     #[arg(long)]
     dry_run: bool,
@@ -52,6 +67,41 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// A kind of item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Only {
+    /// Messages
+    Mail,
+    /// Events and journal entries
+    Calendar,
+    /// Contacts
+    Contacts,
+    /// Tasks
+    Tasks,
+    /// Notes
+    Notes,
+    /// Files
+    Files,
+}
+
+impl Only {
+    fn of(part: Part) -> Self {
+        match part {
+            Part::Mail => Only::Mail,
+            Part::Events | Part::Journals => Only::Calendar,
+            Part::Contacts => Only::Contacts,
+            Part::Tasks => Only::Tasks,
+            Part::Notes => Only::Notes,
+            Part::Files => Only::Files,
+        }
+    }
+}
+
+/// Is that part wanted?
+fn wants(only: &[Only], part: Part) -> bool {
+    only.is_empty() || only.contains(&Only::of(part))
+}
+
 /// What became of one account.
 #[derive(Debug, Default, Serialize)]
 struct Outcome {
@@ -60,8 +110,41 @@ struct Outcome {
     claimed: u64,
     before: u64,
     refused: u64,
+    damaged: u64,
     bytes: u64,
+    restated: u64,
+    not_restated: u64,
+    moved: u64,
+    removed: u64,
+    kept: u64,
+    unproven: u64,
     error: Option<String>,
+}
+
+impl Outcome {
+    /// In words; what did not occur is left out.
+    fn words(&self) -> String {
+        let all = [
+            ("sent", self.sent),
+            ("found there", self.claimed),
+            ("there before", self.before),
+            ("refused", self.refused),
+            ("damaged in the archive", self.damaged),
+            ("flags changed", self.restated),
+            ("flags not changed, their place is not known", self.not_restated),
+            ("moved", self.moved),
+            ("removed", self.removed),
+            ("gone at the source and kept", self.kept),
+            ("gone at the source and not proven to be floe's", self.unproven),
+        ];
+        let seen: Vec<String> = all
+            .iter()
+            .enumerate()
+            .filter(|(at, (_, n))| *at == 0 || *n > 0)
+            .map(|(_, (name, n))| format!("{name} {n}"))
+            .collect();
+        seen.join(", ")
+    }
 }
 
 /// What all accounts share.
@@ -75,6 +158,10 @@ struct Run<'a> {
     password: &'a Secret,
     journal: &'a Journal,
     monitor: &'a Terminal,
+    since: Option<&'a Snapshot>,
+    only: &'a [Only],
+    remove: bool,
+    pace: &'a Pace,
 }
 
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
@@ -86,8 +173,11 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         return Err(Error::usage("no account is left to replay").hint("look at skip in the plan, and at --account"));
     }
     if args.dry_run {
-        return tell_plan(&accounts, out);
+        return tell_plan(&accounts, &args.only, out);
     }
+    let since = args.since.as_ref().map(|id| archive.snapshot(Some(id))).transpose()?;
+    let throttle = sheet.mail.as_ref().and_then(|mail| mail.appends_per_minute);
+    let pace = Pace::per_minute(args.rate.or(throttle).unwrap_or(0));
     let settings = args.access.imap_of(&plan)?;
     let password = args.access.password()?;
     let journal = Journal::open(&args.plan.with_extension("journal"))?;
@@ -103,10 +193,14 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         password: &password,
         journal: &journal,
         monitor: &monitor,
+        since: since.as_ref(),
+        only: &args.only,
+        remove: args.remove,
+        pace: &pace,
     };
     let outcomes = run.accounts(&accounts, usize::from(args.connections));
     monitor.done();
-    tell(args, &outcomes, left_behind(&accounts), out)
+    tell(args, &outcomes, left_behind(&accounts, &args.only), out)
 }
 
 /// The archive and the snapshot that a plan was made for.
@@ -122,31 +216,14 @@ pub(super) fn opened(plan: &Plan) -> Result<(Archive, Snapshot)> {
 }
 
 impl Run<'_> {
-    /// Several accounts at a time; one that fails does not stop the others, except that a refused login does.
     fn accounts(&self, accounts: &[&AccountPlan], connections: usize) -> Vec<Outcome> {
-        let next = AtomicUsize::new(0);
-        let outcomes = Mutex::new(Vec::new());
-        thread::scope(|scope| {
-            for _ in 0..connections.min(accounts.len()) {
-                scope.spawn(|| {
-                    while let Some(account) = accounts.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let mut outcome = Outcome { account: account.source.clone(), ..Outcome::default() };
-                        if let Err(e) = self.account(account, &mut outcome) {
-                            // The same password would be refused for everybody, and servers punish guessing.
-                            if e.kind() == Kind::Login && self.plan.login != plan::Login::Own {
-                                next.store(accounts.len(), Ordering::Relaxed);
-                            }
-                            outcome.error = Some(e.to_string());
-                        }
-                        outcomes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(outcome);
-                    }
-                });
-            }
-        });
-        let mut outcomes = outcomes.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for left in accounts.iter().filter(|a| !outcomes.iter().any(|o: &Outcome| o.account == a.source)).collect::<Vec<_>>() {
-            let error = Some("not begun, since the login was refused".to_owned());
-            outcomes.push(Outcome { account: left.source.clone(), error, ..Outcome::default() });
+        let one_login = self.plan.login != plan::Login::Own;
+        let ended = each_account(accounts, connections, one_login, |account, outcome| self.account(account, outcome));
+        let mut outcomes = Vec::new();
+        for (account, (mut outcome, ended)) in accounts.iter().zip(ended) {
+            outcome.account.clone_from(&account.source);
+            outcome.error = ended.err().map(|e: Error| e.to_string());
+            outcomes.push(outcome);
         }
         outcomes.sort_unstable_by(|a, b| a.account.cmp(&b.account));
         outcomes
@@ -157,9 +234,35 @@ impl Run<'_> {
         let mut connect =
             || Connection::open(self.settings, &self.access.login(self.plan.login, &account.target, self.password)?);
         let mut connection = None;
+        if wants(self.only, Part::Mail) {
+            let collections = self.archive.collections(entry)?;
+            let mail: Vec<&CollectionEntry> = collections.iter().filter(|c| c.head.kind == CollectionKind::Mail).collect();
+            let gone = self.mail(account, &mail, &mut connect, &mut connection, outcome)?;
+            self.removals(account, &mail, gone, &mut connect, &mut connection, outcome)?;
+        }
+        if let Some(mut connection) = connection {
+            for alert in connection.take_alerts() {
+                self.monitor.note(&format!("{}: the server says: {}", account.source, printable(&alert)));
+            }
+            connection.logout();
+        }
+        Ok(())
+    }
+
+    /// Fills the mail folders of an account; what of them is gone at the source.
+    fn mail(
+        &self,
+        account: &AccountPlan,
+        collections: &[&CollectionEntry],
+        connect: &mut dyn FnMut() -> Result<Connection>,
+        connection: &mut Option<Connection>,
+        outcome: &mut Outcome,
+    ) -> Result<Vec<Gone>> {
         let mail = self.sheet.mail.as_ref();
-        for collection in self.archive.collections(entry)?.iter().filter(|c| c.head.kind == CollectionKind::Mail) {
+        let mut all_gone = Vec::new();
+        for collection in collections {
             let Some(folder) = account.folder(&collection.head.path, Part::Mail) else { continue };
+            let since = self.since.map(|snapshot| earlier(self.archive, snapshot, account, collection)).transpose()?;
             let job = MailJob {
                 target: &self.plan.to,
                 account: &account.source,
@@ -167,31 +270,80 @@ impl Run<'_> {
                 to: &folder.to.0,
                 largest: mail.and_then(|m| m.largest_message),
                 keywords: mail.is_none_or(|m| m.keywords),
+                since: since.as_ref(),
+                pace: self.pace,
             };
-            let Filled { sent, claimed, before, refused, bytes } =
-                fill(self.archive, job, self.journal, &mut connect, &mut connection, self.monitor)?;
+            let Filled { sent, claimed, before, refused, damaged, bytes, restated, not_restated, gone } =
+                fill(self.archive, job, self.journal, connect, connection, self.monitor)?;
             outcome.sent += sent;
             outcome.claimed += claimed;
             outcome.before += before;
             outcome.refused += refused;
+            outcome.damaged += damaged;
             outcome.bytes += bytes;
+            outcome.restated += restated;
+            outcome.not_restated += not_restated;
+            all_gone.extend(gone);
         }
-        if let Some(connection) = connection {
-            connection.logout();
-        }
+        Ok(all_gone)
+    }
+
+    fn removals(
+        &self,
+        account: &AccountPlan,
+        collections: &[&CollectionEntry],
+        gone: Vec<Gone>,
+        connect: &mut dyn FnMut() -> Result<Connection>,
+        connection: &mut Option<Connection>,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let removal = Removal {
+            journal: self.journal,
+            target: &self.plan.to,
+            account: &account.source,
+            collections: &collections.iter().map(|c| c.head.path.clone()).collect(),
+            remove: self.remove,
+        };
+        let removed = carry_removals(&removal, gone, connect, connection, self.monitor)?;
+        outcome.moved = removed.moved;
+        outcome.removed = removed.removed;
+        outcome.kept = removed.kept;
+        outcome.unproven = removed.unproven;
         Ok(())
     }
 }
 
-/// Calendar objects, contacts and files of these accounts: this version carries mail only.
-pub(super) fn left_behind(accounts: &[&AccountPlan]) -> u64 {
-    accounts.iter().flat_map(|a| &a.folders).filter(|f| f.part != Part::Mail && !f.skip).map(|f| f.items).sum()
+/// What an earlier snapshot holds of a collection: the key of each placement, and its flags and keywords.
+fn earlier(
+    archive: &Archive,
+    snapshot: &Snapshot,
+    account: &AccountPlan,
+    collection: &CollectionEntry,
+) -> Result<HashMap<Key, u64>> {
+    let mut held = HashMap::new();
+    let Ok(entry) = account.entry(snapshot) else { return Ok(held) };
+    let same = |c: &&CollectionEntry| c.head.kind == collection.head.kind && c.head.path == collection.head.path;
+    if let Some(before) = archive.collections(entry)?.iter().find(same) {
+        let mut times: HashMap<Digest, u32> = HashMap::new();
+        archive.placements(before, &mut |item| {
+            let n = times.entry(item.sha256).and_modify(|n| *n += 1).or_insert(0);
+            held.insert(Key::of_item(&item.sha256, *n), state_of(&item));
+            Ok(())
+        })?;
+    }
+    Ok(held)
 }
 
-fn tell_plan(accounts: &[&AccountPlan], out: &mut Output<'_>) -> Result<u8> {
+/// Calendar objects, contacts and files of these accounts: this version carries mail only.
+fn left_behind(accounts: &[&AccountPlan], only: &[Only]) -> u64 {
+    let folders = accounts.iter().flat_map(|a| &a.folders);
+    folders.filter(|f| f.part != Part::Mail && !f.skip && wants(only, f.part)).map(|f| f.items).sum()
+}
+
+fn tell_plan(accounts: &[&AccountPlan], only: &[Only], out: &mut Output<'_>) -> Result<u8> {
     let mut items = 0;
     for account in accounts {
-        for folder in account.folders.iter().filter(|f| f.part == Part::Mail && !f.skip) {
+        for folder in account.folders.iter().filter(|f| f.part == Part::Mail && !f.skip && wants(only, f.part)) {
             items += folder.items;
             let (from, to) = (printable(&folder.from.to_string()), printable(&folder.to.to_string()));
             out.line(format_args!(
@@ -210,25 +362,24 @@ fn tell(args: &Args, outcomes: &[Outcome], left: u64, out: &mut Output<'_>) -> R
     let failed: Vec<&Outcome> = outcomes.iter().filter(|o| o.error.is_some()).collect();
     let there = sum(|o| o.sent + o.claimed + o.before);
     let refused = sum(|o| o.refused);
-    let verdict = if left > 0 {
-        Verdict::WithExceptions(format!(
-            "{there} messages are on the server, {refused} were refused; {left} calendar objects, contacts and files are not carried by this version"
-        ))
-    } else if refused == 0 {
-        Verdict::Pass(format!("{there} messages are on the server, {} sent now", sum(|o| o.sent)))
-    } else {
-        Verdict::WithExceptions(format!("{there} messages are on the server, {refused} were refused and stay in the archive"))
-    };
+    let done = format!("{there} messages are on the server, {} sent now", sum(|o| o.sent));
+    let open = [
+        (refused, "were refused and stay in the archive"),
+        (sum(|o| o.damaged), "are damaged in the archive and were not sent: run floe verify, mend it, and replay again"),
+        (sum(|o| o.not_restated), "have other flags at the source, and their place on the server is not known"),
+        (sum(|o| o.kept), "are gone at the source and stay on the server (--remove takes them away)"),
+        (sum(|o| o.unproven), "are gone at the source and stay on the server, not proven to be sent by floe"),
+        (left, "calendar objects, contacts and files are not carried by this version"),
+    ];
+    let open: Vec<String> = open.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let verdict =
+        if open.is_empty() { Verdict::Pass(done) } else { Verdict::WithExceptions(format!("{done}; {}", open.join("; "))) };
     if args.json {
         let words = if failed.is_empty() { verdict.words() } else { format!("FAIL: {} accounts are not finished", failed.len()) };
         out.json(&serde_json::json!({ "accounts": outcomes, "verdict": words }))?;
     } else {
         for o in outcomes {
-            let (account, found) = (printable(&o.account), o.claimed);
-            out.line(format_args!(
-                "{account}: sent {}, found there {found}, there before {}, refused {}",
-                o.sent, o.before, o.refused
-            ))?;
+            out.line(format_args!("{}: {}", printable(&o.account), o.words()))?;
         }
     }
     if let Some(first) = failed.first() {

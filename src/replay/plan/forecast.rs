@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::map::part_of;
 use super::{AccountPlan, FolderPlan, Part, Plan, people};
@@ -14,7 +14,7 @@ use crate::model::{CollectionPath, Digest, Placement};
 use crate::replay::sheet::{DavSheet, Fate, MailSheet, Oddity, Sheet};
 
 /// Why something will not arrive as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// The item is larger than the target takes.
@@ -91,7 +91,7 @@ impl Cause {
 }
 
 /// One foreseen loss or change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Foreseen {
     /// Account in the archive.
     pub account: String,

@@ -4,17 +4,21 @@
 //! refuses contradictions with the line; [`forecast()`] says item by item what the target will not keep.
 
 mod forecast;
+mod foreseen;
 mod map;
 mod names;
 mod people;
 mod read;
+mod renew;
 mod texts;
 mod write;
 
 pub use forecast::{Cause, Foreseen, Summary, forecast};
+pub use foreseen::{ForecastFile, OfAccount};
 pub use map::draft;
 pub use people::has_mailbox;
 pub use read::read;
+pub use renew::renew;
 pub use write::write;
 
 use std::collections::{BTreeMap, BTreeSet};

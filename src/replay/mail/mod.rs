@@ -4,6 +4,10 @@
 //! so everything in the folder from the journal's floor on is read back and hashed, and a message that is found there is claimed and not sent
 //! again. SEARCH is never used.
 
+mod bytes;
+mod gone;
+mod state;
+
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::thread::sleep;
@@ -11,23 +15,25 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::bytes::{CrlfWriter, Found, Masked};
+pub use self::gone::{Gone, Removal, Removed, carry_removals};
+use self::state::Restated;
+pub use self::state::state_of;
 use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, Row, Status};
 use crate::archive::{Archive, CollectionEntry};
-use crate::error::{Error, Result};
-use crate::imap::{Append, Body, Connection, Fetched, Messages, Want, Way, Written, is_keyword};
-use crate::mime::bare_line_feeds;
+use crate::error::{Error, Kind, Result};
+use crate::imap::{Append, Body, Connection, Sent, Status as ServerStatus, Want, Way, Written, is_keyword};
 use crate::model::{Digest, Exception, Hasher, Outcome, Placement};
 use crate::monitor::Monitor;
+use crate::net::{Pace, patiently};
 
 /// Most messages in one batch.
 const BATCH_MESSAGES: usize = 100;
 /// Most bytes in one batch; a larger message goes alone, and is never held whole.
 const BATCH_BYTES: u64 = 8 << 20;
-/// How often a broken connection is taken up again without anything having arrived in between.
-const TRIES: u32 = 6;
 
 /// What is to be done with one folder.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct MailJob<'a> {
     /// The target, as the journal names it.
     pub target: &'a str,
@@ -41,10 +47,14 @@ pub struct MailJob<'a> {
     pub largest: Option<u64>,
     /// Are keywords sent?
     pub keywords: bool,
+    /// What an earlier snapshot held in this collection, with its state, where only what is new since then is wanted.
+    pub since: Option<&'a HashMap<Key, u64>>,
+    /// How fast messages may be sent.
+    pub pace: &'a Pace,
 }
 
 /// What became of a folder's messages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filled {
     /// Sent and taken in this run.
     pub sent: u64,
@@ -54,8 +64,16 @@ pub struct Filled {
     pub before: u64,
     /// Refused by the target, in this run or an earlier one.
     pub refused: u64,
+    /// Damaged in the archive, and not sent.
+    pub damaged: u64,
+    /// Messages whose flags or keywords are others at the source now, and now on the target too.
+    pub restated: u64,
+    /// Messages of which that is so, and whose place on the target is not known: left as they were.
+    pub not_restated: u64,
     /// Bytes sent.
     pub bytes: u64,
+    /// What the journal put here and the source has no more.
+    pub gone: Vec<Gone>,
 }
 
 /// Fills one folder. `connect` opens a connection to the account: at first, and whenever one breaks.
@@ -72,34 +90,18 @@ pub fn fill(
     monitor: &dyn Monitor,
 ) -> Result<Filled> {
     let mut filled = Filled::default();
-    let mut tries = 0;
-    loop {
-        let progress = filled.sent + filled.claimed;
-        let attempt = (|| {
-            let open = match connection.take() {
-                Some(open) => open,
-                None => connect()?,
-            };
-            let mut folder = Folder::open(archive, job, journal, open, monitor)?;
-            let done = folder.fill(&mut filled);
-            if done.is_ok() {
-                *connection = Some(folder.connection);
-            }
-            done
-        })();
-        match attempt {
-            Err(e) if e.kind().is_transient() => {
-                tries = if filled.sent + filled.claimed > progress { 1 } else { tries + 1 };
-                if tries >= TRIES {
-                    return Err(e.hint("run the same command again: what arrived is not sent twice"));
-                }
-                monitor.note(&format!("{e}; trying again"));
-                sleep(Duration::from_millis(250 << tries));
-            }
-            Err(e) => return Err(e),
-            Ok(()) => return Ok(filled),
-        }
-    }
+    let progress = |filled: &Filled| filled.sent + filled.claimed;
+    patiently(monitor, &mut filled, progress, |filled| {
+        let open = match connection.take() {
+            Some(open) => open,
+            None => connect()?,
+        };
+        let mut folder = Folder::open(archive, job, journal, open, monitor)?;
+        folder.fill(filled)?;
+        *connection = Some(folder.connection);
+        Ok(())
+    })?;
+    Ok(filled)
 }
 
 /// What the journal knows of a placement.
@@ -107,6 +109,9 @@ pub fn fill(
 struct Known {
     number: u32,
     status: Status,
+    state: u64,
+    /// Is it at the source still?
+    there: bool,
 }
 
 /// A folder that is being filled.
@@ -128,6 +133,16 @@ struct Folder<'a> {
     claimed: HashSet<u32>,
     batch: Vec<Message>,
     batch_bytes: u64,
+    under_way: Option<UnderWay>,
+    /// Did the server say where all messages of the last batch are?
+    gives_uids: bool,
+}
+
+/// A batch that was sent and not answered yet.
+struct UnderWay {
+    messages: Vec<Message>,
+    sent: Sent,
+    way: Way,
 }
 
 /// A message that is about to be sent.
@@ -169,6 +184,8 @@ impl<'a> Folder<'a> {
             claimed: HashSet::new(),
             batch: Vec::new(),
             batch_bytes: 0,
+            under_way: None,
+            gives_uids: false,
             connection,
         };
         let next = folder.settled_uid_next()?;
@@ -203,7 +220,7 @@ impl<'a> Folder<'a> {
             if status == Status::Confirmed {
                 confirmed.extend(row.remote.uid);
             }
-            known.insert(row.key, Known { number: row.number, status });
+            known.insert(row.key, Known { number: row.number, status, state: row.state, there: false });
             Ok(())
         })?;
         confirmed.sort_unstable();
@@ -229,25 +246,39 @@ impl<'a> Folder<'a> {
 
     fn fill(&mut self, filled: &mut Filled) -> Result<()> {
         // Counted anew on every attempt; what this run has sent or claimed is among it and is told apart.
-        (filled.before, filled.refused) = (0, 0);
+        (filled.before, filled.refused, filled.damaged, filled.not_restated) = (0, 0, 0, 0);
         let done_in_this_run = filled.sent + filled.claimed;
         let mut times: HashMap<Digest, u32> = HashMap::new();
+        let mut others = Vec::new();
         let (archive, collection) = (self.archive, self.job.collection);
         archive.placements(collection, &mut |item| {
             let n = times.entry(item.sha256).and_modify(|n| *n += 1).or_insert(0);
             let key = Key::of_item(&item.sha256, *n);
-            match self.known.get(&key) {
-                Some(Known { status: Status::Confirmed | Status::Sent | Status::Gone, .. }) => filled.before += 1,
-                Some(Known { status: Status::Failed, .. }) => filled.refused += 1,
-                known => {
-                    let known = known.copied();
-                    self.take(key, known, item, filled)?;
+            if let Some(known) = self.known.get_mut(&key) {
+                known.there = true;
+            }
+            match self.known.get(&key).copied() {
+                Some(Known { status: Status::Confirmed | Status::Sent, number, state, .. }) => {
+                    filled.before += 1;
+                    if state != state_of(&item) {
+                        others.push(Restated::new(number, self.flags_of(&item), state_of(&item)));
+                    }
                 }
+                Some(Known { status: Status::Failed, .. }) => filled.refused += 1,
+                None if self.job.since.is_some_and(|since| since.contains_key(&key)) => {
+                    filled.before += 1;
+                    let changed = self.job.since.and_then(|since| since.get(&key)) != Some(&state_of(&item));
+                    filled.not_restated += u64::from(changed);
+                }
+                known => self.take(key, known, item, filled)?,
             }
             Ok(())
         })?;
         self.flush(filled)?;
+        self.settle(filled)?;
         filled.before = filled.before.saturating_sub(done_in_this_run);
+        self.restate(others, filled)?;
+        filled.gone = self.gone()?;
         Ok(())
     }
 
@@ -282,8 +313,10 @@ impl<'a> Folder<'a> {
         if let Some(largest) = self.job.largest.filter(|most| size > *most) {
             return self.refused(message, format!("{size} bytes, the server takes {largest}"), filled);
         }
-        if size <= BATCH_BYTES {
-            message.bytes = crlf_bytes(self.archive, &message)?;
+        match crlf_bytes(self.archive, &message) {
+            Ok(bytes) => message.bytes = bytes,
+            Err(e) if e.kind() == Kind::Damage => return self.damaged(message, &e, filled),
+            Err(e) => return Err(e),
         }
         if let Some(uid) = self.claim(&message) {
             message.row.status = Status::Confirmed;
@@ -321,6 +354,8 @@ impl<'a> Folder<'a> {
         system.chain(keywords).collect()
     }
 
+    /// Sends the batch. Where the server says where messages are, the answers to it are awaited only when the next one is on its way: so
+    /// neither side waits for the other.
     fn flush(&mut self, filled: &mut Filled) -> Result<()> {
         let batch = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
@@ -329,72 +364,107 @@ impl<'a> Folder<'a> {
         }
         let intents: Vec<Change<'_>> = batch.iter().map(Message::change).collect();
         self.journal.change(self.collection.id, false, &intents)?;
-        let way = self.connection.append_way();
-        self.send(batch, way, filled)
+        self.job.pace.wait(batch.len());
+        let sent = self.transmit(batch, self.connection.append_way())?;
+        if let Some(before) = self.under_way.replace(sent) {
+            self.take_answers(before, filled)?;
+        }
+        if self.gives_uids { Ok(()) } else { self.settle(filled) }
     }
 
-    /// Sends messages; halves a batch that is refused as a whole until the ones that are meant are found.
-    fn send(&mut self, mut messages: Vec<Message>, way: Way, filled: &mut Filled) -> Result<()> {
-        let answers = self.append(&mut messages, way)?;
-        if way == Way::Multi && messages.len() > 1 && matches!(answers.first(), Some(Written::Refused(_))) {
-            let second = messages.split_off(messages.len() / 2);
-            self.send(messages, way, filled)?;
-            return self.send(second, way, filled);
-        }
-        let mut confirmed = Vec::new();
+    /// Takes the answers to what is under way.
+    fn settle(&mut self, filled: &mut Filled) -> Result<()> {
+        self.under_way.take().map_or(Ok(()), |sent| self.take_answers(sent, filled))
+    }
+
+    /// Writes down what the target took; what it did not take is tried again or named.
+    fn take_answers(&mut self, batch: UnderWay, filled: &mut Filled) -> Result<()> {
+        let UnderWay { messages, sent, way } = batch;
+        let answers = self.connection.finish_append(sent)?;
+        let (mut stored, mut refused) = (Vec::new(), Vec::new());
         let mut floor = 0;
+        let mut all_have_uids = true;
         for (mut message, answer) in messages.into_iter().zip(answers) {
             match answer {
                 Written::Stored(place) => {
                     let uid = place.filter(|(validity, _)| *validity == self.validity).map(|(_, uid)| uid);
+                    all_have_uids &= uid.is_some();
                     message.row.status = if uid.is_some() { Status::Confirmed } else { Status::Sent };
                     message.row.remote.uid = uid;
                     message.is_new = false;
                     floor = floor.max(uid.map_or(0, |uid| uid.saturating_add(1)));
-                    filled.sent += 1;
-                    filled.bytes += message.row.size;
-                    self.monitor.advance(1, message.row.size);
-                    confirmed.push(message);
+                    stored.push(message);
                 }
-                Written::Refused(status) => {
-                    let error = status.error("a message");
-                    if error.kind().is_transient() {
-                        self.confirm(&confirmed, floor)?;
-                        return Err(error);
-                    }
-                    message.is_new = false;
-                    // A date that the server does not take is no reason to lose the message: once more without.
-                    if message.date.is_some_and(|at| at <= Timestamp::UNIX_EPOCH || at > Timestamp::now()) {
-                        message.date = None;
-                        self.confirm(&std::mem::take(&mut confirmed), floor)?;
-                        self.send(vec![message], Way::OneByOne, filled)?;
-                    } else {
-                        self.refused(message, status.reason(), filled)?;
-                    }
-                }
+                Written::Refused(status) => refused.push((message, status)),
             }
         }
-        self.confirm(&confirmed, floor)
+        if !all_have_uids && self.under_way.is_some() {
+            // What is under way cannot be told from what was just taken: it is found when the folder is read back.
+            return Err(Error::new(Kind::Unreachable, "the server says no more where messages are"));
+        }
+        self.gives_uids = all_have_uids && !stored.is_empty();
+        self.confirm(&stored, floor, filled)?;
+        if refused.is_empty() {
+            return Ok(());
+        }
+        // What is sent again gets higher UIDs than what is under way: that comes first into the journal.
+        self.settle(filled)?;
+        self.again(refused, way, filled)
+    }
+
+    /// Halves a batch that was refused as a whole until the messages that are meant are found, whether for now or for good.
+    fn again(&mut self, mut refused: Vec<(Message, ServerStatus)>, way: Way, filled: &mut Filled) -> Result<()> {
+        if way == Way::Multi && refused.len() > 1 {
+            let second = refused.split_off(refused.len() / 2);
+            for half in [refused, second] {
+                self.send_and_wait(half.into_iter().map(|(message, _)| message).collect(), way, filled)?;
+            }
+            return Ok(());
+        }
+        if let Some(error) = refused.iter().map(|(_, status)| status.error("a message")).find(|e| e.kind().is_transient()) {
+            return Err(error);
+        }
+        for (mut message, status) in refused {
+            message.is_new = false;
+            // A date that the server does not take is no reason to lose the message: once more without.
+            if message.date.is_some_and(|at| at <= Timestamp::UNIX_EPOCH || at > Timestamp::now()) {
+                message.date = None;
+                self.send_and_wait(vec![message], Way::OneByOne, filled)?;
+            } else {
+                self.refused(message, status.reason(), filled)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_and_wait(&mut self, messages: Vec<Message>, way: Way, filled: &mut Filled) -> Result<()> {
+        let sent = self.transmit(messages, way)?;
+        self.take_answers(sent, filled)
     }
 
     /// Writes down that the target holds these; everything below `floor` is accounted for then.
-    fn confirm(&mut self, messages: &[Message], floor: u32) -> Result<()> {
+    fn confirm(&mut self, messages: &[Message], floor: u32, filled: &mut Filled) -> Result<()> {
         if messages.is_empty() {
             return Ok(());
         }
         let floor = if floor > 0 { floor } else { self.connection.status(&self.mailbox)?.uid_next };
         let mut changes: Vec<Change<'_>> = messages.iter().map(Message::change).collect();
         changes.push(Change::Mark(self.validity, floor));
-        self.journal.change(self.collection.id, false, &changes)
+        self.journal.change(self.collection.id, false, &changes)?;
+        let bytes = messages.iter().map(|m| m.row.size).sum();
+        filled.sent += messages.len() as u64;
+        filled.bytes += bytes;
+        self.monitor.advance(messages.len() as u64, bytes);
+        Ok(())
     }
 
-    fn append(&mut self, messages: &mut [Message], way: Way) -> Result<Vec<Written>> {
+    fn transmit(&mut self, messages: Vec<Message>, way: Way) -> Result<UnderWay> {
         let archive = self.archive;
         let mut writers: Vec<_> = messages
             .iter()
             .map(|m| {
                 move |out: &mut dyn Write| {
-                    let mut crlf = CrlfWriter { out, after_cr: false };
+                    let mut crlf = CrlfWriter::new(out);
                     archive.copy(m.item.sha256, &mut crlf).map(|_| ())
                 }
             })
@@ -409,7 +479,9 @@ impl<'a> Folder<'a> {
             })
             .collect();
         let sent = self.connection.send_append(&self.mailbox, way, &mut batch)?;
-        self.connection.finish_append(sent)
+        drop(batch);
+        drop(writers);
+        Ok(UnderWay { messages, sent, way })
     }
 
     /// Writes down that the target does not take it, and tells the person.
@@ -418,15 +490,27 @@ impl<'a> Folder<'a> {
         message.row.reason = Some(reason.clone());
         self.journal.change(self.collection.id, false, &[message.change()])?;
         filled.refused += 1;
+        self.tell(message, "refused by the server", reason);
+        Ok(())
+    }
+
+    /// Tells the person that the archive does not give the message back. The journal keeps quiet about it: once the archive is mended, the
+    /// message is sent.
+    fn damaged(&mut self, message: Message, error: &Error, filled: &mut Filled) -> Result<()> {
+        filled.damaged += 1;
+        self.tell(message, "damaged in the archive", error.to_string());
+        Ok(())
+    }
+
+    fn tell(&self, message: Message, reason: &str, detail: String) {
         self.monitor.exception(&Exception {
             account: self.job.account.to_owned(),
             collection: self.job.collection.head.path.to_string(),
             source: message.item.source,
             outcome: Outcome::Failed,
-            reason: "refused by the server".to_owned(),
-            detail: reason,
+            reason: reason.to_owned(),
+            detail,
         });
-        Ok(())
     }
 }
 
@@ -442,118 +526,21 @@ impl Message {
     }
 }
 
-/// Flags and keywords as a number that only equality is asked of.
-fn state_of(item: &Placement) -> u64 {
-    let mut state: Vec<String> = item.flags.iter().map(|f| format!("{f:?}")).collect();
-    state.extend(item.keywords.iter().cloned());
-    state.sort_unstable();
-    xxhash_rust::xxh3::xxh3_64(state.join("\n").as_bytes())
-}
-
-/// The CRLF form of a message, checked against what the listing says of it.
+/// The CRLF form of a message, checked against what the listing says of it; empty for one that is too large to be held.
 fn crlf_bytes(archive: &Archive, message: &Message) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    archive.copy(message.item.sha256, &mut CrlfWriter { out: &mut bytes, after_cr: false })?;
-    if Digest::of(&bytes) != message.row.sha256 {
+    let digest = if message.row.size <= BATCH_BYTES {
+        archive.copy(message.item.sha256, &mut CrlfWriter::new(&mut bytes))?;
+        Digest::of(&bytes)
+    } else {
+        let mut hasher = Hasher::new();
+        archive.copy(message.item.sha256, &mut CrlfWriter::new(&mut hasher))?;
+        hasher.finish()
+    };
+    if digest != message.row.sha256 {
         return Err(
             Error::damage("a message's CRLF form is not the one that its listing names").with("item", message.item.sha256)
         );
     }
     Ok(bytes)
-}
-
-/// Makes every bare LF a CR LF on the way.
-struct CrlfWriter<'a> {
-    out: &'a mut dyn Write,
-    after_cr: bool,
-}
-
-impl Write for CrlfWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let mut from = 0;
-        for at in bare_line_feeds(bytes, self.after_cr) {
-            self.out.write_all(&bytes[from..at])?;
-            self.out.write_all(b"\r")?;
-            from = at;
-        }
-        self.out.write_all(&bytes[from..])?;
-        self.after_cr = bytes.last().map_or(self.after_cr, |last| *last == b'\r');
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.out.flush()
-    }
-}
-
-/// Hashes bytes with those made equal that servers are known to change: NUL and 8-bit bytes, which become 0x80 or `X`.
-#[derive(Default)]
-struct Masked {
-    hasher: Hasher,
-    text: Vec<u8>,
-}
-
-impl Masked {
-    fn update(&mut self, bytes: &[u8]) {
-        self.text.clear();
-        self.text.extend(bytes.iter().map(|b| if *b == 0 || *b > 127 || *b == b'X' { b'X' } else { *b }));
-        self.hasher.update(&self.text);
-    }
-
-    fn finish(self) -> Digest {
-        self.hasher.finish()
-    }
-}
-
-/// What lies on the target: UID, size, digest, and digest of the masked bytes.
-#[derive(Default)]
-struct Found {
-    hasher: Hasher,
-    mask: Masked,
-    messages: Vec<(u32, u64, Digest, Digest)>,
-}
-
-impl Messages for Found {
-    fn piece(&mut self, bytes: &[u8]) -> Result<()> {
-        self.hasher.update(bytes);
-        self.mask.update(bytes);
-        Ok(())
-    }
-
-    fn message(&mut self, message: Fetched) -> Result<()> {
-        let sha256 = std::mem::take(&mut self.hasher).finish();
-        let masked = std::mem::take(&mut self.mask).finish();
-        if let Some(size) = message.body {
-            self.messages.push((message.uid, size, sha256, masked));
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bare_line_feeds_become_crlf_wherever_the_pieces_end() {
-        for cut in 0..9 {
-            let bytes = b"a\nb\r\n\n\rc\n";
-            let mut out = Vec::new();
-            let mut crlf = CrlfWriter { out: &mut out, after_cr: false };
-            crlf.write_all(&bytes[..cut]).expect("write");
-            crlf.write_all(&bytes[cut..]).expect("write");
-            assert_eq!(out, b"a\r\nb\r\n\r\n\rc\r\n", "cut at {cut}");
-        }
-    }
-
-    #[test]
-    fn a_message_that_a_server_changed_has_the_same_masked_digest() {
-        let masked = |bytes: &[u8]| {
-            let mut mask = Masked::default();
-            mask.update(bytes);
-            mask.finish()
-        };
-        assert_eq!(masked(b"a\0b \xe4"), masked(b"a\x80b X"));
-        assert_ne!(masked(b"a\0b"), masked(b"acb"));
-    }
 }
