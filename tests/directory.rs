@@ -354,7 +354,7 @@ fn what_a_server_refuses_is_named_and_the_rest_is_made() {
     assert!(before == company.state());
     // Somebody has an alias already: it is named, the other one is made.
     let company = Company::new();
-    let server = company.server("");
+    let server = company.server("postmaster-taken");
     let plan = company
         .text("plan.toml")
         .replace("\"a.mueller@acme.example\"", "\"a.mueller@acme.example\", \"boris.alias@acme.example\"");
@@ -362,12 +362,18 @@ fn what_a_server_refuses_is_named_and_the_rest_is_made() {
         plan.replacen("target = \"boris@acme.example\"", "target = \"boris@acme.example\"\naliases = [\"b.2@acme.example\"]", 1);
     fs::write(company.path("plan.toml"), &plan).unwrap();
     expect(&company.provision(&server, &[]).output().unwrap(), 0);
-    fs::write(company.path("plan.toml"), plan.replace("[\"b.2@acme.example\"]", "[\"b.3@acme.example\", \"team@acme.test\"]"))
-        .unwrap();
+    fs::write(
+        company.path("plan.toml"),
+        plan.replace("[\"b.2@acme.example\"]", "[\"b.3@acme.example\", \"team@acme.test\", \"webmaster@acme.example\"]"),
+    )
+    .unwrap();
     let wanted = company.text("plan.toml").replace("boris.alias@", "b.2@");
     fs::write(company.path("plan.toml"), wanted).unwrap();
     let said = expect(&company.provision(&server, &[]).output().unwrap(), 1);
-    assert!(said.contains("somebody may have them: b.2"), "{said}");
+    assert!(said.contains("somebody may have them: b.2") && said.contains("somebody may have them: webmaster"), "{said}");
+    let boris = server.api().properties("boris@acme.example", &["U_Alias"]).unwrap()["u_alias"].value("val").to_owned();
+    assert!(["b.2", "b.3"].iter().all(|alias| boris.split(';').any(|a| a == *alias)), "{boris}");
+    assert!(server.api().members("team@acme.test").unwrap() == ["boris@acme.example"]);
 }
 
 #[test]

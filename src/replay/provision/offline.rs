@@ -40,13 +40,7 @@ pub fn offline(plan: &Plan, out: &Path, passwords: &Passwords) -> Result<Offline
     let mailboxes: Vec<String> =
         accounts.iter().filter(|a| a.create && has_mailbox(a.details.kind)).map(|a| a.target.to_lowercase()).collect();
     let secrets = passwords.prepare(&mailboxes, &USUAL)?;
-    let mut scripts = Scripts {
-        out: out.to_owned(),
-        sh: HEAD_SH.to_owned(),
-        cmd: HEAD_CMD.to_owned(),
-        done: Offline::default(),
-        finishing: false,
-    };
+    let mut scripts = Scripts { out: out.to_owned(), sh: HEAD_SH.to_owned(), cmd: HEAD_CMD.to_owned(), done: Offline::default() };
     for domain in &plan.domains {
         scripts.call(domain, "make_domain", &[domain]);
     }
@@ -71,7 +65,6 @@ struct Scripts {
     sh: String,
     cmd: String,
     done: Offline,
-    finishing: bool,
 }
 
 impl Scripts {
@@ -88,7 +81,10 @@ impl Scripts {
                     Some(words) => {
                         let _ = write!(self.cmd, "call :{function} {}\r\n", words.join(" "));
                     }
-                    None => self.by_hand(account, format!("in provision.cmd only: {} holds a quotation mark", values.join(" "))),
+                    None => self.by_hand(
+                        account,
+                        format!("in provision.cmd only: {} holds a quotation mark or a caret", values.join(" ")),
+                    ),
                 }
             }
         }
@@ -100,7 +96,7 @@ impl Scripts {
 
     fn account(&mut self, plan: &Plan, number: u32, account: &AccountPlan, secrets: &BTreeMap<String, Secret>) -> Result<()> {
         let target = account.target.to_lowercase();
-        let (local, domain) = parts(&target);
+        let (local, _) = parts(&target);
         self.done.accounts += 1;
         let kind = match account.details.kind {
             Kind::User | Kind::Shared => "0",
@@ -142,11 +138,11 @@ impl Scripts {
         if aliases.len() > 1 {
             self.call(&target, "want", &["account", &target, "u_alias", &aliases.join(";")]);
         }
-        self.properties(&target, &domain, account);
+        self.properties(&target, account);
         Ok(())
     }
 
-    fn properties(&mut self, target: &str, _domain: &str, account: &AccountPlan) {
+    fn properties(&mut self, target: &str, account: &AccountPlan) {
         let details = &account.details;
         let owner = details.owners.first().map(Address::as_str);
         match details.kind {
@@ -193,7 +189,6 @@ impl Scripts {
 
     /// What waits until the mail is there runs only as `provision.sh finish`.
     fn finish_begins(&mut self) {
-        self.finishing = true;
         self.sh.push_str("if [ \"${1:-}\" != finish ]; then end; fi\n");
         self.cmd.push_str("if /i not \"%~1\"==\"finish\" goto end\r\n");
     }
@@ -284,7 +279,8 @@ fn quoted_sh(value: &str) -> String {
 
 /// A word for cmd, and then for the program that it starts; none where there is no safe way.
 fn quoted_cmd(value: &str) -> Option<String> {
-    if value.contains('"') {
+    // A call doubles the carets in what it hands on.
+    if value.contains(['"', '^']) {
         return None;
     }
     // A call reads its line twice, and each time a doubled percent sign becomes one. Backslashes at the end would take the quotation mark's
@@ -300,8 +296,8 @@ mod tests {
     #[test]
     fn nothing_gets_out_of_its_quotes() {
         assert_eq!(quoted_sh("a'; rm -rf / #$(x)`y`"), r"'a'\''; rm -rf / #$(x)`y`'");
-        assert_eq!(quoted_cmd("a & del %PATH% ^ | >x\\").as_deref(), Some("\"a & del %%%%PATH%%%% ^ | >x\\\\\""));
-        assert_eq!(quoted_cmd("a\" & del"), None);
+        assert_eq!(quoted_cmd("a & del %PATH% | >x\\").as_deref(), Some("\"a & del %%%%PATH%%%% | >x\\\\\""));
+        assert_eq!(quoted_cmd("a\" & del").or(quoted_cmd("a^b")), None);
         assert!(unfit("-r=x").is_some() && unfit("a\nb").is_some() && unfit("Müller, \"X\"").is_none());
     }
 }
