@@ -32,6 +32,9 @@ const BATCH_MESSAGES: usize = 100;
 /// Most bytes in one batch; a larger message goes alone, and is never held whole.
 const BATCH_BYTES: u64 = 8 << 20;
 
+/// How often messages that the server does not take now are sent again over the same connection.
+const WAITS: u32 = 5;
+
 /// What is to be done with one folder.
 #[derive(Clone, Copy)]
 pub struct MailJob<'a> {
@@ -136,6 +139,8 @@ struct Folder<'a> {
     under_way: Option<UnderWay>,
     /// Did the server say where all messages of the last batch are?
     gives_uids: bool,
+    /// How often it was waited for the server to take the same messages.
+    waits: u32,
 }
 
 /// A batch that was sent and not answered yet.
@@ -186,6 +191,7 @@ impl<'a> Folder<'a> {
             batch_bytes: 0,
             under_way: None,
             gives_uids: false,
+            waits: 0,
             connection,
         };
         let next = folder.settled_uid_next()?;
@@ -422,7 +428,12 @@ impl<'a> Folder<'a> {
             return Ok(());
         }
         if let Some(error) = refused.iter().map(|(_, status)| status.error("a message")).find(|e| e.kind().is_transient()) {
-            return Err(error);
+            self.waits += 1;
+            if self.waits > WAITS {
+                return Err(error);
+            }
+            sleep(Duration::from_millis(100 << self.waits));
+            return self.send_and_wait(refused.into_iter().map(|(message, _)| message).collect(), way, filled);
         }
         for (mut message, status) in refused {
             message.is_new = false;
@@ -447,6 +458,7 @@ impl<'a> Folder<'a> {
         if messages.is_empty() {
             return Ok(());
         }
+        self.waits = 0;
         let floor = if floor > 0 { floor } else { self.connection.status(&self.mailbox)?.uid_next };
         let mut changes: Vec<Change<'_>> = messages.iter().map(Message::change).collect();
         changes.push(Change::Mark(self.validity, floor));
