@@ -144,7 +144,7 @@ fn tell(args: &Args, report: &Report, out: &mut Output<'_>) -> Result<u8> {
     let all = report.compare.as_ref().map(|compare| compare.all.clone()).unwrap_or_default();
     let page = args.report.join("report.html");
     if !args.json {
-        for account in &report.totals.accounts {
+        for account in report.totals.accounts.iter().filter(|a| !a.name.is_empty()) {
             if let Some(c) = &account.compare {
                 out.line(format_args!("{}: {}", printable(&account.name), counts(c)))?;
             }

@@ -25,15 +25,19 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// What could not be taken over, as a snapshot counts and lists it.
+    /// What could not be taken over, as a snapshot counts and lists it: under the archive's name of the account, if it has one.
     pub fn exceptions(&self) -> impl Iterator<Item = Exception> {
-        self.unmapped.iter().map(|unmapped| Exception {
-            account: unmapped.account.as_ref().map(Address::to_string).unwrap_or_default(),
-            collection: String::new(),
-            source: Place::file(unmapped.place()),
-            outcome: Outcome::Skipped,
-            reason: "not taken into the directory".to_owned(),
-            detail: unmapped.what.clone(),
+        self.unmapped.iter().map(|unmapped| {
+            let owner = unmapped.account.as_ref();
+            let store = owner.and_then(|address| self.accounts.get(address)?.stores.first());
+            Exception {
+                account: store.cloned().unwrap_or_default(),
+                collection: String::new(),
+                source: Place::file(unmapped.place()),
+                outcome: Outcome::Skipped,
+                reason: "not taken into the directory".to_owned(),
+                detail: owner.map_or_else(|| unmapped.what.clone(), |address| format!("{address}: {}", unmapped.what)),
+            }
         })
     }
 }
