@@ -12,6 +12,7 @@
 
 pub mod archive;
 pub mod cli;
+pub mod dav;
 pub mod diff;
 pub mod error;
 pub mod export;
