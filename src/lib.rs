@@ -16,12 +16,16 @@ pub mod dav;
 pub mod diff;
 pub mod error;
 pub mod export;
+pub mod icewarp;
+pub mod imap;
 pub mod mime;
 pub mod model;
 pub mod monitor;
 pub mod net;
+pub mod replay;
 pub mod snapshot;
 pub mod source;
 pub mod store;
+pub mod validate;
 
 pub use error::{Error, Kind, Result};

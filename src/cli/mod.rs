@@ -4,6 +4,7 @@
 
 mod completions;
 mod diff;
+mod doctor;
 mod export;
 mod identify;
 mod index;
@@ -11,8 +12,15 @@ mod list;
 mod man;
 mod manifest;
 mod output;
+mod plan;
+mod provision;
+mod rehearse;
+mod replay;
 mod show;
 mod snapshot;
+mod standin;
+mod target;
+mod validate;
 mod verify;
 
 use std::io::Write;
@@ -34,6 +42,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a program's life")]
 enum Command {
     Identify(identify::Args),
     Snapshot(snapshot::Args),
@@ -44,6 +53,13 @@ enum Command {
     Diff(diff::Args),
     Export(export::Args),
     Index(index::Args),
+    Doctor(doctor::Args),
+    Plan(plan::Args),
+    Provision(provision::Args),
+    Replay(replay::Args),
+    Validate(validate::Args),
+    Rehearse(rehearse::Args),
+    StandIn(standin::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -53,7 +69,10 @@ enum Command {
 /// # Errors
 /// When the command failed as a whole.
 pub fn run(cli: Cli, out: &mut dyn Write) -> Result<u8> {
-    let out = &mut Output::new(out);
+    run_with(cli, &mut Output::new(out))
+}
+
+fn run_with(cli: Cli, out: &mut Output<'_>) -> Result<u8> {
     match cli.command {
         Command::Identify(args) => identify::run(&args, out),
         Command::Snapshot(args) => snapshot::run(&args, out),
@@ -64,6 +83,13 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<u8> {
         Command::Diff(args) => diff::run(&args, out),
         Command::Export(args) => export::run(args, out),
         Command::Index(args) => index::run(&args, out),
+        Command::Doctor(args) => doctor::run(&args, out),
+        Command::Plan(args) => plan::run(&args, out),
+        Command::Provision(args) => provision::run(&args, out),
+        Command::Replay(args) => replay::run(&args, out),
+        Command::Validate(args) => validate::run(&args, out),
+        Command::Rehearse(args) => rehearse::run(args, out),
+        Command::StandIn(args) => standin::run(args, out),
         Command::Completions(args) => completions::run(&args, out),
         Command::Man(args) => man::run(&args, out),
     }

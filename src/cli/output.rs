@@ -28,6 +28,11 @@ impl<'a> Output<'a> {
         self.line(printable_json(&text))
     }
 
+    /// Lets a reader see what was printed, before the command ends.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        self.0.flush().map_err(broken)
+    }
+
     /// The verdict's line; gives the exit code.
     pub(super) fn verdict(&mut self, verdict: &Verdict) -> Result<u8> {
         self.line(verdict.words())?;

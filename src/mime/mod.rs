@@ -149,6 +149,11 @@ pub fn leaves(message: &[u8]) -> Vec<Leaf> {
     leaves
 }
 
+/// Where in `bytes` a LF stands without a CR before it; `after_cr` says whether the bytes before these ended in one.
+pub fn bare_line_feeds(bytes: &[u8], after_cr: bool) -> impl Iterator<Item = usize> + '_ {
+    memchr::memchr_iter(b'\n', bytes).filter(move |&lf| !if lf == 0 { after_cr } else { bytes[lf - 1] == b'\r' })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -25,6 +25,27 @@ pub enum Flag {
     Seen,
 }
 
+impl Flag {
+    /// All of them, sorted.
+    pub const ALL: [Flag; 5] = [Flag::Answered, Flag::Deleted, Flag::Draft, Flag::Flagged, Flag::Seen];
+
+    /// As IMAP writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Flag::Answered => "\\Answered",
+            Flag::Deleted => "\\Deleted",
+            Flag::Draft => "\\Draft",
+            Flag::Flagged => "\\Flagged",
+            Flag::Seen => "\\Seen",
+        }
+    }
+
+    /// From what IMAP writes, in any case.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|flag| flag.name().eq_ignore_ascii_case(name))
+    }
+}
+
 /// Which rule supplied an internal date, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -146,4 +167,18 @@ pub struct Placement {
     /// What is odd about it, in words; captured all the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_has_one_name_in_listings_and_on_the_wire() {
+        for flag in Flag::ALL {
+            assert_eq!(serde_json::to_value(flag).expect("json"), flag.name());
+            assert_eq!(Flag::of_name(&flag.name().to_uppercase()), Some(flag));
+        }
+        assert_eq!(Flag::of_name("\\Recent"), None);
+    }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
@@ -53,24 +54,34 @@ impl Trust {
     /// `Kind::Usage` when a certificate of `--ca-file` cannot serve as an authority.
     pub fn client_config(&self) -> Result<Arc<ClientConfig>> {
         let provider = Arc::new(ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|e| Error::new(Kind::Internal, "TLS cannot be set up").because(e))?;
-        let config = if self.anybody {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))).with_no_client_auth()
+        let internal = |e: &dyn std::fmt::Display| Error::new(Kind::Internal, "TLS cannot be set up").because(e.to_string());
+        let rules = if self.anybody {
+            None
         } else {
-            let mut roots = RootCertStore::empty();
-            if self.authorities.is_empty() {
-                roots.roots.extend_from_slice(webpki_roots::TLS_SERVER_ROOTS);
-            }
-            for certificate in &self.authorities {
-                roots.add(certificate.clone()).map_err(|e| {
-                    Error::usage("a certificate of the certificate file cannot be used as an authority").because(e)
-                })?;
-            }
-            builder.with_root_certificates(roots).with_no_client_auth()
+            let roots = Arc::new(self.roots()?);
+            let usual = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
+            Some((usual.map_err(|e| internal(&e))?, self.authorities.clone()))
         };
+        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|e| internal(&e))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier { provider, rules }))
+            .with_no_client_auth();
         Ok(Arc::new(config))
+    }
+
+    fn roots(&self) -> Result<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        if self.authorities.is_empty() {
+            roots.roots.extend_from_slice(webpki_roots::TLS_SERVER_ROOTS);
+        }
+        for certificate in &self.authorities {
+            roots
+                .add(certificate.clone())
+                .map_err(|e| Error::usage("a certificate of the certificate file cannot be used as an authority").because(e))?;
+        }
+        Ok(roots)
     }
 
     /// An HTTP agent: any method, statuses as answers, no redirects followed by itself (a PUT must not become a GET),
@@ -97,20 +108,32 @@ impl Trust {
     }
 }
 
-/// Believes any certificate, but still checks that the peer holds its key.
+/// Whose certificate is believed. That the peer holds its key is checked in every case.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct Verifier {
+    provider: Arc<CryptoProvider>,
+    /// The usual rules, and the certificates that were named; none when anybody is believed.
+    rules: Option<(Arc<WebPkiServerVerifier>, Vec<CertificateDer<'static>>)>,
+}
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
+        shown: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        server: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+        let Some((usual, named)) = &self.rules else { return Ok(ServerCertVerified::assertion()) };
+        match usual.verify_server_cert(shown, chain, server, ocsp, now) {
+            // A server that shows the very certificate that was named is its own authority, which the usual rules do not allow. Only
+            // this one rule is lifted: an expired certificate, or one for another name, stays refused.
+            Err(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(_))) if named.contains(shown) => {
+                Ok(ServerCertVerified::assertion())
+            }
+            other => other,
+        }
     }
 
     fn verify_tls12_signature(
@@ -119,7 +142,7 @@ impl ServerCertVerifier for Anybody {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -128,10 +151,10 @@ impl ServerCertVerifier for Anybody {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

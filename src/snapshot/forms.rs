@@ -10,10 +10,7 @@ const BLOCK_BYTES: usize = 1 << 16;
 /// The CRLF form of a message in memory, when it differs.
 pub(super) fn crlf_form(message: &[u8]) -> Option<Form> {
     // Most messages have one sort of line end throughout: then the first one tells, and nothing need be hashed.
-    let mut ends = memchr::memchr_iter(b'\n', message);
-    if ends.all(|lf| lf > 0 && message[lf - 1] == b'\r') {
-        return None;
-    }
+    mime::bare_line_feeds(message, false).next()?;
     let mut crlf = Crlf::default();
     crlf.update(message);
     crlf.finish()
@@ -33,11 +30,7 @@ impl Crlf {
     /// Takes the next bytes in.
     pub(super) fn update(&mut self, bytes: &[u8]) {
         let mut at = 0;
-        for lf in memchr::memchr_iter(b'\n', bytes) {
-            let cr = if lf == 0 { self.after_cr } else { bytes[lf - 1] == b'\r' };
-            if cr {
-                continue;
-            }
+        for lf in mime::bare_line_feeds(bytes, self.after_cr) {
             self.bare = true;
             self.text.extend_from_slice(&bytes[at..lf]);
             self.text.push(b'\r');

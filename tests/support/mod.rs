@@ -7,6 +7,8 @@
 pub mod archives;
 pub mod mail;
 pub mod program;
+pub mod proxy;
+pub mod servers;
 
 /// Says why a test did not run; past the harness, which would keep it back.
 pub fn skipped(why: &str) {

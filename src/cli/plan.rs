@@ -1,0 +1,136 @@
+//! `floe plan`.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::output::{Output, Verdict};
+use crate::archive::{Archive, line};
+use crate::error::{Error, Kind, Result};
+use crate::net::Address;
+use crate::replay::plan::{self, Cause, Summary};
+use crate::replay::sheet::Sheet;
+
+/// Draft what will be done to the server, and say what it will not keep
+///
+/// Maps every account and folder of a snapshot to where it belongs on the server and writes the plan as a TOML file to read
+/// and edit. Beside it, PLAN.forecast.jsonl lists item by item what the server will refuse or change. Nothing is sent to the server.
+///
+/// Example: floe plan acme.floe --to imaps://mail.acme.example --sheet acme.sheet.json --out acme.plan.toml
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Folder of the archive
+    #[arg(value_name = "DIR")]
+    archive: PathBuf,
+    /// The server
+    #[arg(long, value_name = "URL")]
+    to: Address,
+    /// Its IMAP address, where that is not the usual port of the same host
+    #[arg(long, value_name = "URL")]
+    imap: Option<Address>,
+    /// Where to write the plan; a file that is there is not overwritten
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// What floe doctor found out about the server; careful assumptions without it
+    #[arg(long, value_name = "FILE")]
+    sheet: Option<PathBuf>,
+    /// Domain of the accounts whose names are no addresses
+    #[arg(long, value_name = "DOMAIN")]
+    domain: Option<String>,
+    /// The snapshot, by any unambiguous part of its id; the newest without it
+    #[arg(long, value_name = "ID")]
+    snapshot: Option<String>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The result as JSON.
+#[derive(Serialize)]
+struct Report {
+    plan: String,
+    forecast: String,
+    accounts: usize,
+    folders: usize,
+    items: u64,
+    touched: u64,
+    causes: Vec<(Cause, u64)>,
+    verdict: String,
+}
+
+pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
+    let archive = Archive::open(&args.archive)?;
+    let snapshot = archive.snapshot(args.snapshot.as_deref())?;
+    let sheet = sheet_of(args.sheet.as_deref())?;
+    let mut drafted =
+        plan::draft(&archive, &args.archive.to_string_lossy(), &snapshot, &args.to.to_string(), args.domain.as_deref(), &sheet)?;
+    drafted.imap = args.imap.as_ref().map(Address::to_string);
+    let list = args.out.with_extension("forecast.jsonl");
+    let mut file = create(&args.out)?;
+    let mut rows =
+        BufWriter::new(File::create(&list).map_err(|e| Error::io(Kind::Storage, "cannot write the forecast", &list, e))?);
+    let failed = |e| Error::io(Kind::Storage, "cannot write the forecast", &list, e);
+    let summary =
+        plan::forecast(&archive, &snapshot, &drafted, &sheet, &mut |foreseen| rows.write_all(&line(&foreseen)?).map_err(failed))?;
+    rows.flush().map_err(failed)?;
+    file.write_all(plan::write(&drafted, &summary).as_bytes())
+        .map_err(|e| Error::io(Kind::Storage, "cannot write the plan", &args.out, e))?;
+    tell(args, &drafted, &summary, &list, out)
+}
+
+/// The capability sheet in a file; what is assumed of a server, without one.
+pub(super) fn sheet_of(path: Option<&Path>) -> Result<Sheet> {
+    let Some(path) = path else { return Ok(Sheet::assumed()) };
+    let bytes = std::fs::read(path).map_err(|e| Error::io(Kind::Usage, "cannot read the capability sheet", path, e))?;
+    serde_json::from_slice(&bytes).map_err(|e| {
+        Error::usage("this is no capability sheet")
+            .with("path", path.display())
+            .because(e)
+            .hint("make a new one with floe doctor")
+    })
+}
+
+fn create(path: &Path) -> Result<File> {
+    File::create_new(path).map_err(|e| {
+        let refused = Error::io(Kind::Usage, "cannot make the plan's file", path, e);
+        if path.exists() {
+            refused.hint("it may hold somebody's edits: move it away, or name another with --out")
+        } else {
+            refused
+        }
+    })
+}
+
+fn tell(args: &Args, drafted: &plan::Plan, summary: &Summary, list: &Path, out: &mut Output<'_>) -> Result<u8> {
+    let waiting = drafted.accounts.iter().filter(|a| a.skip).count();
+    let verdict = match (summary.touched, waiting) {
+        (0, 0) => Verdict::Pass(format!("{} items, all expected to arrive as they are", summary.items)),
+        (touched, 0) => Verdict::WithExceptions(format!("{touched} of {} items will not arrive as they are", summary.items)),
+        (touched, waiting) => Verdict::WithExceptions(format!(
+            "{touched} of {} items will not arrive as they are, {waiting} accounts need an address from you",
+            summary.items
+        )),
+    };
+    let folders = drafted.accounts.iter().map(|a| a.folders.len()).sum();
+    if args.json {
+        out.json(&Report {
+            plan: args.out.display().to_string(),
+            forecast: list.display().to_string(),
+            accounts: drafted.accounts.len(),
+            folders,
+            items: summary.items,
+            touched: summary.touched,
+            causes: summary.causes.iter().map(|(cause, count)| (*cause, *count)).collect(),
+            verdict: verdict.words(),
+        })?;
+        return Ok(verdict.code());
+    }
+    out.line(format_args!("plan {} for {} accounts and {folders} folders", args.out.display(), drafted.accounts.len()))?;
+    for (cause, count) in &summary.causes {
+        out.line(format_args!("{count:>8}  {}", cause.words()))?;
+    }
+    out.line(format_args!("list {}", list.display()))?;
+    out.verdict(&verdict)
+}

@@ -1,0 +1,497 @@
+//! The journal: what was sent to a target and what came of it, written before anything is sent. One SQLite file, specified in
+//! docs/journal.md.
+//!
+//! It serves every kind of collection: mail is known by UID below UIDVALIDITY, what goes by DAV by href and ETag.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+
+use crate::error::{Error, Kind, Result};
+use crate::model::{CollectionKind, CollectionPath, Digest};
+
+/// The version of tables that this code writes and reads.
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE collection (
+  id       INTEGER PRIMARY KEY,
+  target   TEXT NOT NULL,
+  account  TEXT NOT NULL,
+  kind     TEXT NOT NULL,
+  path     TEXT NOT NULL,
+  remote   TEXT NOT NULL,
+  validity INTEGER,
+  floor    INTEGER,
+  next     INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (target, account, kind, path)
+) STRICT;
+CREATE TABLE item (
+  collection INTEGER NOT NULL REFERENCES collection (id),
+  number     INTEGER NOT NULL,
+  key        BLOB NOT NULL,
+  sha256     BLOB NOT NULL,
+  size       INTEGER NOT NULL,
+  status     INTEGER NOT NULL,
+  state      INTEGER NOT NULL,
+  uid        INTEGER,
+  href       TEXT,
+  etag       TEXT,
+  reason     TEXT,
+  PRIMARY KEY (collection, number)
+) STRICT, WITHOUT ROWID;
+";
+
+/// How far an item has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It is about to be sent, or was: the target may hold it or not.
+    Intent,
+    /// The target took it and did not say where it is.
+    Sent,
+    /// The target holds it at a known place.
+    Confirmed,
+    /// The target refuses it for good.
+    Failed,
+    /// It was there and floe has removed it or moved it elsewhere.
+    Gone,
+}
+
+impl Status {
+    fn number(self) -> i64 {
+        match self {
+            Status::Intent => 0,
+            Status::Sent => 1,
+            Status::Confirmed => 2,
+            Status::Failed => 3,
+            Status::Gone => 4,
+        }
+    }
+
+    fn of(number: i64) -> Option<Self> {
+        [Status::Intent, Status::Sent, Status::Confirmed, Status::Failed, Status::Gone]
+            .into_iter()
+            .find(|status| status.number() == number)
+    }
+}
+
+/// Which placement of a collection it is: the same in every snapshot that holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(pub [u8; 16]);
+
+impl Key {
+    /// The n-th placement, from 0, of an item in one collection: two placements of one item have two keys.
+    pub fn of_item(item: &Digest, n: u32) -> Self {
+        let mut all = item.as_bytes().to_vec();
+        all.extend(n.to_le_bytes());
+        Key::first_half(if n == 0 { *item } else { Digest::of(&all) })
+    }
+
+    /// An object that has a name of its own in its collection: a UID of a calendar, a path of a file.
+    pub fn of_name(name: &str) -> Self {
+        Key::first_half(Digest::of(name.as_bytes()))
+    }
+
+    fn first_half(digest: Digest) -> Self {
+        let mut half = [0; 16];
+        half.copy_from_slice(&digest.as_bytes()[..16]);
+        Key(half)
+    }
+}
+
+/// Where an item is on the target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remote {
+    /// IMAP UID.
+    pub uid: Option<u32>,
+    /// Path of a DAV resource.
+    pub href: Option<String>,
+    /// ETag that the target gave.
+    pub etag: Option<String>,
+}
+
+/// A row: one placement on the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its number in the collection, from 0, in the order in which items were first sent.
+    pub number: u32,
+    /// Which placement.
+    pub key: Key,
+    /// SHA-256 of the bytes that were sent.
+    pub sha256: Digest,
+    /// Their number.
+    pub size: u64,
+    /// How far it has come.
+    pub status: Status,
+    /// What the target was told besides the bytes (flags, keywords), in a form that only equality is asked of.
+    pub state: u64,
+    /// Where it is.
+    pub remote: Remote,
+    /// Why it failed.
+    pub reason: Option<String>,
+}
+
+/// A collection of the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collection {
+    /// Its number in the journal.
+    pub id: i64,
+    /// Its name on the target: a mailbox as on the wire, the href of a DAV collection.
+    pub remote: String,
+    /// UIDVALIDITY under which the UIDs hold.
+    pub validity: Option<u32>,
+    /// Whatever of this collection is not confirmed has at least this UID.
+    pub floor: Option<u32>,
+    /// The number of the next row.
+    pub next: u32,
+}
+
+/// Which collection is meant: of which account, on which target.
+#[derive(Clone, Copy, Debug)]
+pub struct CollectionName<'a> {
+    /// The target, as its URL.
+    pub target: &'a str,
+    /// The account at the source.
+    pub account: &'a str,
+    /// Kind.
+    pub kind: CollectionKind,
+    /// Path at the source.
+    pub path: &'a CollectionPath,
+}
+
+/// A change of rows that belong together, made as a whole or not at all.
+#[derive(Debug)]
+pub enum Change<'a> {
+    /// A new row, before its item is sent.
+    Insert(&'a Row),
+    /// The row is now like this.
+    Update(&'a Row),
+    /// UIDVALIDITY and floor of the collection.
+    Mark(u32, u32),
+}
+
+/// The journal of one run, open for writing; may be shared between threads.
+pub struct Journal {
+    connection: Mutex<Connection>,
+    path: PathBuf,
+    /// Held while the journal is open.
+    _lock: Option<File>,
+}
+
+fn failed(path: &Path, e: rusqlite::Error) -> Error {
+    use rusqlite::ErrorCode;
+    let full = matches!(e.sqlite_error_code(), Some(ErrorCode::DiskFull));
+    let foreign = matches!(e.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt));
+    let what = if full {
+        "the disk is full under the journal"
+    } else if foreign {
+        "the journal is damaged, or is none"
+    } else {
+        "the journal cannot be read or written"
+    };
+    let error = Error::new(if foreign { Kind::Damage } else { Kind::Storage }, what).with("path", path.display()).because(e);
+    match (full, foreign) {
+        (true, _) => error.hint("free some space on that disk, then run the same command again: nothing is sent twice"),
+        (_, true) => error.hint("move it away only if the target is empty: without it everything is sent again"),
+        _ => error,
+    }
+}
+
+impl Journal {
+    /// Opens the journal for writing, and makes it where there is none.
+    ///
+    /// # Errors
+    /// `Kind::Locked` when another process writes to it, `Kind::Storage` or `Kind::Damage` when it cannot be used.
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".lock");
+        let lock_path = PathBuf::from(name);
+        let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
+        let lock = lock.map_err(|e| Error::io(Kind::Storage, "cannot open the lock of the journal", &lock_path, e))?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| Error::new(Kind::Locked, "another floe writes to the journal").with("path", path.display()))?;
+        let connection = Connection::open(path).map_err(|e| failed(path, e))?;
+        let journal = Journal { connection: Mutex::new(connection), path: path.to_owned(), _lock: Some(lock) };
+        journal.set_up()?;
+        Ok(journal)
+    }
+
+    /// Opens the journal for looking only, also while another process writes to it.
+    ///
+    /// # Errors
+    /// As [`Journal::open`], and `Kind::Usage` when there is none.
+    pub fn look(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            return Err(Error::usage("there is no journal: nothing was replayed yet").with("path", path.display()));
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(|e| failed(path, e))?;
+        let journal = Journal { connection: Mutex::new(connection), path: path.to_owned(), _lock: None };
+        journal.check_version()?;
+        Ok(journal)
+    }
+
+    fn db(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn version(&self) -> Result<i64> {
+        self.db().pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|e| failed(&self.path, e))
+    }
+
+    fn set_up(&self) -> Result<()> {
+        if self.version()? == 0 {
+            let made = {
+                let mut db = self.db();
+                let make = |db: &mut Connection| {
+                    db.pragma_update(None, "journal_mode", "WAL")?;
+                    db.pragma_update(None, "synchronous", "FULL")?;
+                    let tx = db.transaction()?;
+                    tx.execute_batch(TABLES)?;
+                    tx.pragma_update(None, "user_version", VERSION)?;
+                    tx.commit()
+                };
+                make(&mut db)
+            };
+            made.map_err(|e| failed(&self.path, e))?;
+        }
+        self.check_version()
+    }
+
+    fn check_version(&self) -> Result<()> {
+        let version = self.version()?;
+        if version == VERSION {
+            return Ok(());
+        }
+        Err(Error::damage("this journal was not written by this version of floe")
+            .with("path", self.path.display())
+            .with("version", version))
+    }
+
+    /// The collection, made where it is not there yet.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when the journal cannot be written; `Kind::Usage` when the collection went elsewhere before.
+    pub fn collection(&self, name: CollectionName<'_>, remote: &str) -> Result<Collection> {
+        if let Some(found) = self.find(name)? {
+            if found.remote != remote {
+                return Err(Error::usage("this folder was replayed to another place before")
+                    .with("folder", name.path)
+                    .with("before", &found.remote)
+                    .with("now", remote)
+                    .hint("undo the change in the plan, or use a new journal"));
+            }
+            return Ok(found);
+        }
+        let sql = "INSERT INTO collection (target, account, kind, path, remote) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let values = params![name.target, name.account, name.kind.to_string(), name.path.to_string(), remote];
+        self.db().execute(sql, values).map_err(|e| failed(&self.path, e))?;
+        self.find(name)?.ok_or_else(|| Error::new(Kind::Internal, "a row of the journal is gone"))
+    }
+
+    /// The collection, if it is there.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when the journal cannot be read.
+    pub fn find(&self, name: CollectionName<'_>) -> Result<Option<Collection>> {
+        let sql =
+            "SELECT id, remote, validity, floor, next FROM collection WHERE target=?1 AND account=?2 AND kind=?3 AND path=?4";
+        let values = params![name.target, name.account, name.kind.to_string(), name.path.to_string()];
+        let read = |row: &rusqlite::Row<'_>| {
+            let (id, remote, validity) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(Collection { id, remote, validity, floor: row.get(3)?, next: row.get(4)? })
+        };
+        self.db().query_row(sql, values, read).optional().map_err(|e| failed(&self.path, e))
+    }
+
+    /// Hands the rows of a collection to `each`, in the order of their numbers. The journal must not be used meanwhile.
+    ///
+    /// # Errors
+    /// What `each` gives, which ends it at once; `Kind::Storage` when the journal cannot be read.
+    pub fn rows(&self, collection: i64, each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
+        let sql = "SELECT number, key, sha256, size, status, state, uid, href, etag, reason FROM item WHERE collection=?1 ORDER BY number";
+        let db = self.db();
+        let mut statement = db.prepare_cached(sql).map_err(|e| failed(&self.path, e))?;
+        let mut rows = statement.query([collection]).map_err(|e| failed(&self.path, e))?;
+        while let Some(row) = rows.next().map_err(|e| failed(&self.path, e))? {
+            each(read_row(row).map_err(|e| failed(&self.path, e))?)?;
+        }
+        Ok(())
+    }
+
+    /// One row.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when the journal cannot be read; `Kind::Internal` when the row is not there.
+    pub fn row(&self, collection: i64, number: u32) -> Result<Row> {
+        let sql = "SELECT number, key, sha256, size, status, state, uid, href, etag, reason FROM item WHERE collection=?1 AND number=?2";
+        let db = self.db();
+        let row = db.prepare_cached(sql).and_then(|mut s| s.query_row(params![collection, number], read_row).optional());
+        row.map_err(|e| failed(&self.path, e))?.ok_or_else(|| Error::new(Kind::Internal, "a row of the journal is gone"))
+    }
+
+    /// How many rows of a collection have each status.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when the journal cannot be read.
+    pub fn counts(&self, collection: i64) -> Result<Vec<(Status, u64)>> {
+        let db = self.db();
+        let read = || -> rusqlite::Result<Vec<(Option<Status>, u64)>> {
+            let mut statement = db.prepare("SELECT status, count(*) FROM item WHERE collection=?1 GROUP BY status")?;
+            statement
+                .query_map([collection], |row| Ok((Status::of(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned())))?
+                .collect()
+        };
+        let counts = read().map_err(|e| failed(&self.path, e))?;
+        Ok(counts.into_iter().filter_map(|(status, n)| Some((status?, n))).collect())
+    }
+
+    /// Makes changes of one collection, all or none. Where a lost power supply must not undo them, `durable` is needed; a killed
+    /// process undoes nothing in any case, and what a lost power supply undoes is the newest changes only.
+    ///
+    /// # Errors
+    /// `Kind::Storage`: then nothing is changed.
+    pub fn change(&self, collection: i64, durable: bool, changes: &[Change<'_>]) -> Result<()> {
+        let mut db = self.db();
+        let make = |db: &mut Connection| {
+            db.pragma_update(None, "synchronous", if durable { "FULL" } else { "NORMAL" })?;
+            let tx = db.transaction()?;
+            changes.iter().try_for_each(|change| make_change(&tx, collection, change))?;
+            tx.commit()
+        };
+        make(&mut db).map_err(|e| failed(&self.path, e))
+    }
+}
+
+fn make_change(tx: &Connection, collection: i64, change: &Change<'_>) -> rusqlite::Result<()> {
+    match change {
+        Change::Insert(row) => {
+            let sql = "INSERT INTO item (collection, number, key, sha256, size, status, state, uid, href, etag, reason)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+            put_row(tx, sql, collection, row)?;
+            let next = params![collection, i64::from(row.number) + 1];
+            tx.prepare_cached("UPDATE collection SET next=max(next, ?2) WHERE id=?1")?.execute(next)?;
+        }
+        Change::Update(row) => {
+            let sql = "UPDATE item SET key=?3, sha256=?4, size=?5, status=?6, state=?7, uid=?8, href=?9, etag=?10, reason=?11
+                       WHERE collection=?1 AND number=?2";
+            put_row(tx, sql, collection, row)?;
+        }
+        Change::Mark(validity, floor) => {
+            let mark = params![collection, validity, floor];
+            tx.prepare_cached("UPDATE collection SET validity=?2, floor=?3 WHERE id=?1")?.execute(mark)?;
+        }
+    }
+    Ok(())
+}
+
+fn put_row(tx: &Connection, sql: &str, collection: i64, row: &Row) -> rusqlite::Result<()> {
+    let Row { number, key, sha256, size, status, state, remote, reason } = row;
+    tx.prepare_cached(sql)?.execute(params![
+        collection,
+        number,
+        &key.0[..],
+        &sha256.as_bytes()[..],
+        size.cast_signed(),
+        status.number(),
+        state.cast_signed(),
+        remote.uid,
+        remote.href,
+        remote.etag,
+        reason
+    ])?;
+    Ok(())
+}
+
+fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let status: i64 = row.get(4)?;
+    Ok(Row {
+        number: row.get(0)?,
+        key: Key(row.get(1)?),
+        sha256: Digest::from_bytes(row.get(2)?),
+        size: row.get::<_, i64>(3)?.cast_unsigned(),
+        status: Status::of(status).ok_or(rusqlite::Error::IntegralValueOutOfRange(4, status))?,
+        state: row.get::<_, i64>(5)?.cast_unsigned(),
+        remote: Remote { uid: row.get(6)?, href: row.get(7)?, etag: row.get(8)? },
+        reason: row.get(9)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(number: u32) -> Row {
+        let item = Digest::of(&number.to_le_bytes());
+        let remote = Remote::default();
+        let key = Key::of_item(&item, 0);
+        Row { number, key, sha256: item, size: u64::MAX, status: Status::Intent, state: u64::MAX, remote, reason: None }
+    }
+
+    fn open(folder: &Path) -> (Journal, Collection) {
+        let journal = Journal::open(&folder.join("j")).unwrap();
+        let path = CollectionPath::new(["a/b", "ü"]);
+        let name = CollectionName { target: "imaps://h", account: "anna", kind: CollectionKind::Mail, path: &path };
+        let collection = journal.collection(name, "a").unwrap();
+        assert_eq!(journal.collection(name, "b").unwrap_err().kind(), Kind::Usage);
+        (journal, collection)
+    }
+
+    #[test]
+    fn rows_come_back_as_they_were_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, collection) = open(folder.path());
+        let mut rows = [row(0), row(1)];
+        journal.change(collection.id, true, &[Change::Mark(7, 1), Change::Insert(&rows[0]), Change::Insert(&rows[1])]).unwrap();
+        rows[1].status = Status::Confirmed;
+        rows[1].remote = Remote { uid: Some(u32::MAX), href: Some("/x".into()), etag: Some("\"1\"".into()) };
+        journal.change(collection.id, false, &[Change::Update(&rows[1])]).unwrap();
+        drop(journal);
+        let (journal, collection) = open(folder.path());
+        assert_eq!((collection.validity, collection.floor, collection.next), (Some(7), Some(1), 2));
+        let mut read = Vec::new();
+        journal
+            .rows(collection.id, &mut |row| {
+                read.push(row);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(read, rows);
+        assert_eq!(journal.counts(collection.id).unwrap(), [(Status::Intent, 1), (Status::Confirmed, 1)]);
+        let look = Journal::look(&folder.path().join("j")).unwrap();
+        assert_eq!(look.row(collection.id, 1).unwrap(), rows[1]);
+    }
+
+    #[test]
+    fn a_change_that_fails_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, collection) = open(folder.path());
+        let first = row(0);
+        assert!(journal.change(collection.id, false, &[Change::Insert(&first), Change::Insert(&first)]).is_err());
+        assert_eq!(journal.counts(collection.id).unwrap(), []);
+    }
+
+    #[test]
+    fn a_second_writer_is_sent_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_journal, _) = open(folder.path());
+        assert_eq!(Journal::open(&folder.path().join("j")).err().unwrap().kind(), Kind::Locked);
+    }
+
+    #[test]
+    fn what_is_no_journal_is_not_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("j"), "no database at all, but long enough to look like one".repeat(50)).unwrap();
+        assert_eq!(Journal::open(&folder.path().join("j")).err().unwrap().kind(), Kind::Damage);
+        assert_eq!(Journal::look(&folder.path().join("k")).err().unwrap().kind(), Kind::Usage);
+    }
+
+    #[test]
+    fn two_placements_of_one_item_have_two_keys() {
+        let item = Digest::of(b"x");
+        assert_ne!(Key::of_item(&item, 0), Key::of_item(&item, 1));
+        assert_ne!(Key::of_name("x"), Key::of_item(&item, 1));
+    }
+}

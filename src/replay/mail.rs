@@ -1,0 +1,559 @@
+//! Fills one mail folder of the target from a collection of the archive: every message once, whatever breaks on the way.
+//!
+//! Each batch is written into the journal, sent, answered, and written again. After a break nobody knows what of the last batch arrived,
+//! so everything in the folder from the journal's floor on is read back and hashed, and a message that is found there is claimed and not sent
+//! again. SEARCH is never used.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Write;
+use std::thread::sleep;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, Row, Status};
+use crate::archive::{Archive, CollectionEntry};
+use crate::error::{Error, Result};
+use crate::imap::{Append, Body, Connection, Fetched, Messages, Want, Way, Written, is_keyword};
+use crate::mime::bare_line_feeds;
+use crate::model::{Digest, Exception, Hasher, Outcome, Placement};
+use crate::monitor::Monitor;
+
+/// Most messages in one batch.
+const BATCH_MESSAGES: usize = 100;
+/// Most bytes in one batch; a larger message goes alone, and is never held whole.
+const BATCH_BYTES: u64 = 8 << 20;
+/// How often a broken connection is taken up again without anything having arrived in between.
+const TRIES: u32 = 6;
+
+/// What is to be done with one folder.
+#[derive(Clone, Copy, Debug)]
+pub struct MailJob<'a> {
+    /// The target, as the journal names it.
+    pub target: &'a str,
+    /// The account in the archive.
+    pub account: &'a str,
+    /// The collection in the archive.
+    pub collection: &'a CollectionEntry,
+    /// The folder on the target, from the top.
+    pub to: &'a [String],
+    /// Larger messages are not tried.
+    pub largest: Option<u64>,
+    /// Are keywords sent?
+    pub keywords: bool,
+}
+
+/// What became of a folder's messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filled {
+    /// Sent and taken in this run.
+    pub sent: u64,
+    /// Found on the target, where an earlier run or a lost connection had left them.
+    pub claimed: u64,
+    /// There before, by the journal.
+    pub before: u64,
+    /// Refused by the target, in this run or an earlier one.
+    pub refused: u64,
+    /// Bytes sent.
+    pub bytes: u64,
+}
+
+/// Fills one folder. `connect` opens a connection to the account: at first, and whenever one breaks.
+///
+/// # Errors
+/// When the target cannot be reached for long, refuses the login or the folder, or when archive or journal fail. What was done until
+/// then is in the journal; run again to go on.
+pub fn fill(
+    archive: &Archive,
+    job: MailJob<'_>,
+    journal: &Journal,
+    connect: &mut dyn FnMut() -> Result<Connection>,
+    connection: &mut Option<Connection>,
+    monitor: &dyn Monitor,
+) -> Result<Filled> {
+    let mut filled = Filled::default();
+    let mut tries = 0;
+    loop {
+        let progress = filled.sent + filled.claimed;
+        let attempt = (|| {
+            let open = match connection.take() {
+                Some(open) => open,
+                None => connect()?,
+            };
+            let mut folder = Folder::open(archive, job, journal, open, monitor)?;
+            let done = folder.fill(&mut filled);
+            if done.is_ok() {
+                *connection = Some(folder.connection);
+            }
+            done
+        })();
+        match attempt {
+            Err(e) if e.kind().is_transient() => {
+                tries = if filled.sent + filled.claimed > progress { 1 } else { tries + 1 };
+                if tries >= TRIES {
+                    return Err(e.hint("run the same command again: what arrived is not sent twice"));
+                }
+                monitor.note(&format!("{e}; trying again"));
+                sleep(Duration::from_millis(250 << tries));
+            }
+            Err(e) => return Err(e),
+            Ok(()) => return Ok(filled),
+        }
+    }
+}
+
+/// What the journal knows of a placement.
+#[derive(Clone, Copy)]
+struct Known {
+    number: u32,
+    status: Status,
+}
+
+/// A folder that is being filled.
+struct Folder<'a> {
+    archive: &'a Archive,
+    job: MailJob<'a>,
+    journal: &'a Journal,
+    monitor: &'a dyn Monitor,
+    connection: Connection,
+    mailbox: String,
+    validity: u32,
+    collection: Collection,
+    known: HashMap<Key, Known>,
+    /// Messages on the target that the journal knows nothing of, by size and bytes.
+    unclaimed: HashMap<(u64, Digest), Vec<u32>>,
+    /// The same ones by their bytes without those that some servers change.
+    altered: HashMap<(u64, Digest), Vec<u32>>,
+    /// Those of them that a placement has claimed.
+    claimed: HashSet<u32>,
+    batch: Vec<Message>,
+    batch_bytes: u64,
+}
+
+/// A message that is about to be sent.
+struct Message {
+    row: Row,
+    is_new: bool,
+    flags: Vec<String>,
+    date: Option<Timestamp>,
+    item: Placement,
+    /// The CRLF form; empty for one that is too large to be held.
+    bytes: Vec<u8>,
+}
+
+impl<'a> Folder<'a> {
+    fn open(
+        archive: &'a Archive,
+        job: MailJob<'a>,
+        journal: &'a Journal,
+        mut connection: Connection,
+        monitor: &'a dyn Monitor,
+    ) -> Result<Self> {
+        let mailbox = connection.names().write(job.to)?;
+        connection.create(job.to)?;
+        let selected = connection.select(&mailbox, false)?;
+        let head = &job.collection.head;
+        let name = CollectionName { target: job.target, account: job.account, kind: head.kind, path: &head.path };
+        let collection = journal.collection(name, &mailbox)?;
+        let mut folder = Folder {
+            archive,
+            job,
+            journal,
+            monitor,
+            mailbox,
+            validity: selected.uid_validity,
+            collection,
+            known: HashMap::new(),
+            unclaimed: HashMap::new(),
+            altered: HashMap::new(),
+            claimed: HashSet::new(),
+            batch: Vec::new(),
+            batch_bytes: 0,
+            connection,
+        };
+        let next = folder.settled_uid_next()?;
+        folder.recall(next)?;
+        Ok(folder)
+    }
+
+    /// UIDNEXT, asked until it stands still: a server may still be storing what a broken connection has sent.
+    fn settled_uid_next(&mut self) -> Result<u32> {
+        let mut next = self.connection.status(&self.mailbox)?.uid_next;
+        if self.collection.validity.is_some() && self.collection.floor == Some(next) {
+            return Ok(next);
+        }
+        loop {
+            sleep(Duration::from_millis(100));
+            let again = self.connection.status(&self.mailbox)?.uid_next;
+            if again == next {
+                return Ok(next);
+            }
+            next = again;
+        }
+    }
+
+    /// Recalls what the journal knows, and reads back what lies on the target beyond that.
+    fn recall(&mut self, next: u32) -> Result<()> {
+        let made_anew = self.collection.validity.is_some_and(|v| v != self.validity);
+        let mut confirmed = Vec::new();
+        let known = &mut self.known;
+        self.journal.rows(self.collection.id, &mut |row| {
+            // In a folder that was made anew nothing is where it was: what is still there will be claimed.
+            let status = if made_anew && row.status != Status::Failed { Status::Intent } else { row.status };
+            if status == Status::Confirmed {
+                confirmed.extend(row.remote.uid);
+            }
+            known.insert(row.key, Known { number: row.number, status });
+            Ok(())
+        })?;
+        confirmed.sort_unstable();
+        let floor = match (self.collection.validity, self.collection.floor) {
+            (Some(_), _) if made_anew => 1,
+            (Some(_), Some(floor)) => floor,
+            _ => next,
+        };
+        self.journal.change(self.collection.id, true, &[Change::Mark(self.validity, floor)])?;
+        if floor >= next {
+            return Ok(());
+        }
+        let mut found = Found::default();
+        self.connection.fetch_from(floor, Want { flags: false, date: false, size: false, body: true }, &mut found)?;
+        for (uid, size, sha256, altered) in found.messages {
+            if uid >= floor && confirmed.binary_search(&uid).is_err() {
+                self.unclaimed.entry((size, sha256)).or_default().push(uid);
+                self.altered.entry((size, altered)).or_default().push(uid);
+            }
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, filled: &mut Filled) -> Result<()> {
+        // Counted anew on every attempt; what this run has sent or claimed is among it and is told apart.
+        (filled.before, filled.refused) = (0, 0);
+        let done_in_this_run = filled.sent + filled.claimed;
+        let mut times: HashMap<Digest, u32> = HashMap::new();
+        let (archive, collection) = (self.archive, self.job.collection);
+        archive.placements(collection, &mut |item| {
+            let n = times.entry(item.sha256).and_modify(|n| *n += 1).or_insert(0);
+            let key = Key::of_item(&item.sha256, *n);
+            match self.known.get(&key) {
+                Some(Known { status: Status::Confirmed | Status::Sent | Status::Gone, .. }) => filled.before += 1,
+                Some(Known { status: Status::Failed, .. }) => filled.refused += 1,
+                known => {
+                    let known = known.copied();
+                    self.take(key, known, item, filled)?;
+                }
+            }
+            Ok(())
+        })?;
+        self.flush(filled)?;
+        filled.before = filled.before.saturating_sub(done_in_this_run);
+        Ok(())
+    }
+
+    /// Puts a message into the batch, or claims it where it lies already.
+    fn take(&mut self, key: Key, known: Option<Known>, item: Placement, filled: &mut Filled) -> Result<()> {
+        let (sha256, size) = item.crlf.map_or((item.sha256, item.size), |form| (form.sha256, form.size));
+        let number = known.map_or_else(
+            || {
+                self.collection.next += 1;
+                self.collection.next - 1
+            },
+            |known| known.number,
+        );
+        let row = Row {
+            number,
+            key,
+            sha256,
+            size,
+            status: Status::Intent,
+            state: state_of(&item),
+            remote: Remote::default(),
+            reason: None,
+        };
+        let mut message = Message {
+            row,
+            is_new: known.is_none(),
+            flags: self.flags_of(&item),
+            date: item.date.map(|d| d.at),
+            bytes: Vec::new(),
+            item,
+        };
+        if let Some(largest) = self.job.largest.filter(|most| size > *most) {
+            return self.refused(message, format!("{size} bytes, the server takes {largest}"), filled);
+        }
+        if size <= BATCH_BYTES {
+            message.bytes = crlf_bytes(self.archive, &message)?;
+        }
+        if let Some(uid) = self.claim(&message) {
+            message.row.status = Status::Confirmed;
+            message.row.remote.uid = Some(uid);
+            filled.claimed += 1;
+            return self.journal.change(self.collection.id, false, &[message.change()]);
+        }
+        if !self.batch.is_empty() && (self.batch.len() >= BATCH_MESSAGES || self.batch_bytes + size > BATCH_BYTES) {
+            self.flush(filled)?;
+        }
+        self.batch_bytes += size;
+        self.batch.push(message);
+        Ok(())
+    }
+
+    /// The UID of a message on the target that this one may be, taken out of those that nobody has claimed.
+    fn claim(&mut self, message: &Message) -> Option<u32> {
+        if self.altered.is_empty() {
+            return None;
+        }
+        if let Some(uid) = newest(&mut self.unclaimed, (message.row.size, message.row.sha256), &mut self.claimed) {
+            return Some(uid);
+        }
+        if message.bytes.is_empty() {
+            return None;
+        }
+        let mut mask = Masked::default();
+        mask.update(&message.bytes);
+        newest(&mut self.altered, (message.row.size, mask.finish()), &mut self.claimed)
+    }
+
+    fn flags_of(&self, item: &Placement) -> Vec<String> {
+        let system = item.flags.iter().map(|flag| flag.name().to_owned());
+        let keywords = item.keywords.iter().filter(|k| self.job.keywords && is_keyword(k)).cloned();
+        system.chain(keywords).collect()
+    }
+
+    fn flush(&mut self, filled: &mut Filled) -> Result<()> {
+        let batch = std::mem::take(&mut self.batch);
+        self.batch_bytes = 0;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let intents: Vec<Change<'_>> = batch.iter().map(Message::change).collect();
+        self.journal.change(self.collection.id, false, &intents)?;
+        let way = self.connection.append_way();
+        self.send(batch, way, filled)
+    }
+
+    /// Sends messages; halves a batch that is refused as a whole until the ones that are meant are found.
+    fn send(&mut self, mut messages: Vec<Message>, way: Way, filled: &mut Filled) -> Result<()> {
+        let answers = self.append(&mut messages, way)?;
+        if way == Way::Multi && messages.len() > 1 && matches!(answers.first(), Some(Written::Refused(_))) {
+            let second = messages.split_off(messages.len() / 2);
+            self.send(messages, way, filled)?;
+            return self.send(second, way, filled);
+        }
+        let mut confirmed = Vec::new();
+        let mut floor = 0;
+        for (mut message, answer) in messages.into_iter().zip(answers) {
+            match answer {
+                Written::Stored(place) => {
+                    let uid = place.filter(|(validity, _)| *validity == self.validity).map(|(_, uid)| uid);
+                    message.row.status = if uid.is_some() { Status::Confirmed } else { Status::Sent };
+                    message.row.remote.uid = uid;
+                    message.is_new = false;
+                    floor = floor.max(uid.map_or(0, |uid| uid.saturating_add(1)));
+                    filled.sent += 1;
+                    filled.bytes += message.row.size;
+                    self.monitor.advance(1, message.row.size);
+                    confirmed.push(message);
+                }
+                Written::Refused(status) => {
+                    let error = status.error("a message");
+                    if error.kind().is_transient() {
+                        self.confirm(&confirmed, floor)?;
+                        return Err(error);
+                    }
+                    message.is_new = false;
+                    // A date that the server does not take is no reason to lose the message: once more without.
+                    if message.date.is_some_and(|at| at <= Timestamp::UNIX_EPOCH || at > Timestamp::now()) {
+                        message.date = None;
+                        self.confirm(&std::mem::take(&mut confirmed), floor)?;
+                        self.send(vec![message], Way::OneByOne, filled)?;
+                    } else {
+                        self.refused(message, status.reason(), filled)?;
+                    }
+                }
+            }
+        }
+        self.confirm(&confirmed, floor)
+    }
+
+    /// Writes down that the target holds these; everything below `floor` is accounted for then.
+    fn confirm(&mut self, messages: &[Message], floor: u32) -> Result<()> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let floor = if floor > 0 { floor } else { self.connection.status(&self.mailbox)?.uid_next };
+        let mut changes: Vec<Change<'_>> = messages.iter().map(Message::change).collect();
+        changes.push(Change::Mark(self.validity, floor));
+        self.journal.change(self.collection.id, false, &changes)
+    }
+
+    fn append(&mut self, messages: &mut [Message], way: Way) -> Result<Vec<Written>> {
+        let archive = self.archive;
+        let mut writers: Vec<_> = messages
+            .iter()
+            .map(|m| {
+                move |out: &mut dyn Write| {
+                    let mut crlf = CrlfWriter { out, after_cr: false };
+                    archive.copy(m.item.sha256, &mut crlf).map(|_| ())
+                }
+            })
+            .collect();
+        let mut batch: Vec<Append<'_>> = messages
+            .iter()
+            .zip(&mut writers)
+            .map(|(m, writer)| {
+                let held = m.row.size <= BATCH_BYTES;
+                let body = if held { Body::Bytes(&m.bytes) } else { Body::Stream(m.row.size, writer) };
+                Append { flags: &m.flags, date: m.date, body }
+            })
+            .collect();
+        let sent = self.connection.send_append(&self.mailbox, way, &mut batch)?;
+        self.connection.finish_append(sent)
+    }
+
+    /// Writes down that the target does not take it, and tells the person.
+    fn refused(&mut self, mut message: Message, reason: String, filled: &mut Filled) -> Result<()> {
+        message.row.status = Status::Failed;
+        message.row.reason = Some(reason.clone());
+        self.journal.change(self.collection.id, false, &[message.change()])?;
+        filled.refused += 1;
+        self.monitor.exception(&Exception {
+            account: self.job.account.to_owned(),
+            collection: self.job.collection.head.path.to_string(),
+            source: message.item.source,
+            outcome: Outcome::Failed,
+            reason: "refused by the server".to_owned(),
+            detail: reason,
+        });
+        Ok(())
+    }
+}
+
+/// The newest of the messages found under `key` that is not claimed; it is now.
+fn newest(found: &mut HashMap<(u64, Digest), Vec<u32>>, key: (u64, Digest), claimed: &mut HashSet<u32>) -> Option<u32> {
+    let uids = found.get_mut(&key)?;
+    std::iter::from_fn(|| uids.pop()).find(|uid| claimed.insert(*uid))
+}
+
+impl Message {
+    fn change(&self) -> Change<'_> {
+        if self.is_new { Change::Insert(&self.row) } else { Change::Update(&self.row) }
+    }
+}
+
+/// Flags and keywords as a number that only equality is asked of.
+fn state_of(item: &Placement) -> u64 {
+    let mut state: Vec<String> = item.flags.iter().map(|f| format!("{f:?}")).collect();
+    state.extend(item.keywords.iter().cloned());
+    state.sort_unstable();
+    xxhash_rust::xxh3::xxh3_64(state.join("\n").as_bytes())
+}
+
+/// The CRLF form of a message, checked against what the listing says of it.
+fn crlf_bytes(archive: &Archive, message: &Message) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    archive.copy(message.item.sha256, &mut CrlfWriter { out: &mut bytes, after_cr: false })?;
+    if Digest::of(&bytes) != message.row.sha256 {
+        return Err(
+            Error::damage("a message's CRLF form is not the one that its listing names").with("item", message.item.sha256)
+        );
+    }
+    Ok(bytes)
+}
+
+/// Makes every bare LF a CR LF on the way.
+struct CrlfWriter<'a> {
+    out: &'a mut dyn Write,
+    after_cr: bool,
+}
+
+impl Write for CrlfWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut from = 0;
+        for at in bare_line_feeds(bytes, self.after_cr) {
+            self.out.write_all(&bytes[from..at])?;
+            self.out.write_all(b"\r")?;
+            from = at;
+        }
+        self.out.write_all(&bytes[from..])?;
+        self.after_cr = bytes.last().map_or(self.after_cr, |last| *last == b'\r');
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Hashes bytes with those made equal that servers are known to change: NUL and 8-bit bytes, which become 0x80 or `X`.
+#[derive(Default)]
+struct Masked {
+    hasher: Hasher,
+    text: Vec<u8>,
+}
+
+impl Masked {
+    fn update(&mut self, bytes: &[u8]) {
+        self.text.clear();
+        self.text.extend(bytes.iter().map(|b| if *b == 0 || *b > 127 || *b == b'X' { b'X' } else { *b }));
+        self.hasher.update(&self.text);
+    }
+
+    fn finish(self) -> Digest {
+        self.hasher.finish()
+    }
+}
+
+/// What lies on the target: UID, size, digest, and digest of the masked bytes.
+#[derive(Default)]
+struct Found {
+    hasher: Hasher,
+    mask: Masked,
+    messages: Vec<(u32, u64, Digest, Digest)>,
+}
+
+impl Messages for Found {
+    fn piece(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hasher.update(bytes);
+        self.mask.update(bytes);
+        Ok(())
+    }
+
+    fn message(&mut self, message: Fetched) -> Result<()> {
+        let sha256 = std::mem::take(&mut self.hasher).finish();
+        let masked = std::mem::take(&mut self.mask).finish();
+        if let Some(size) = message.body {
+            self.messages.push((message.uid, size, sha256, masked));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bare_line_feeds_become_crlf_wherever_the_pieces_end() {
+        for cut in 0..9 {
+            let bytes = b"a\nb\r\n\n\rc\n";
+            let mut out = Vec::new();
+            let mut crlf = CrlfWriter { out: &mut out, after_cr: false };
+            crlf.write_all(&bytes[..cut]).expect("write");
+            crlf.write_all(&bytes[cut..]).expect("write");
+            assert_eq!(out, b"a\r\nb\r\n\r\n\rc\r\n", "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_a_server_changed_has_the_same_masked_digest() {
+        let masked = |bytes: &[u8]| {
+            let mut mask = Masked::default();
+            mask.update(bytes);
+            mask.finish()
+        };
+        assert_eq!(masked(b"a\0b \xe4"), masked(b"a\x80b X"));
+        assert_ne!(masked(b"a\0b"), masked(b"acb"));
+    }
+}

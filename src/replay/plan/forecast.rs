@@ -1,0 +1,373 @@
+//! The forecast: item by item, what the target will refuse or not keep. A pure reading of archive, plan and sheet; nothing is written.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::map::part_of;
+use super::{AccountPlan, FolderPlan, Part, Plan};
+use crate::archive::{Archive, CollectionEntry, Snapshot};
+use crate::error::Result;
+use crate::imap::is_keyword;
+use crate::model::{CollectionPath, Digest, Placement};
+use crate::replay::sheet::{DavSheet, Fate, MailSheet, Oddity, Sheet};
+
+/// Why something will not arrive as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The item is larger than the target takes.
+    TooLarge,
+    /// The target refuses such an item.
+    ContentRefused,
+    /// The target changes the bytes of such an item.
+    ContentChanged,
+    /// The target does not keep such an internal date.
+    DateChanged,
+    /// A keyword cannot be kept.
+    KeywordLost,
+    /// The account's items are more than its quota.
+    OverQuota,
+    /// A property does not survive on the target.
+    PropertyLost,
+    /// The folder gets another name.
+    FolderRenamed,
+    /// A calendar of several kinds is split.
+    CalendarSplit,
+    /// The target has nowhere to put such items.
+    NoPlace,
+    /// The plan leaves it out.
+    LeftOut,
+}
+
+impl Cause {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Cause::TooLarge => "items larger than the server takes: they stay in the archive",
+            Cause::ContentRefused => "items that the server refuses: they stay in the archive",
+            Cause::ContentChanged => "items whose bytes the server changes",
+            Cause::DateChanged => "items whose internal date the server does not keep",
+            Cause::KeywordLost => "items with keywords that the server does not keep",
+            Cause::OverQuota => "accounts larger than their quota",
+            Cause::PropertyLost => "items with properties that the server does not keep",
+            Cause::FolderRenamed => "folders that get another name",
+            Cause::CalendarSplit => "calendars that are split, one folder for each kind",
+            Cause::NoPlace => "items that the server has no place for: they stay in the archive",
+            Cause::LeftOut => "accounts and folders that the plan leaves out",
+        }
+    }
+}
+
+/// One foreseen loss or change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Foreseen {
+    /// Account in the archive.
+    pub account: String,
+    /// Collection in the archive; none when it concerns the whole account.
+    pub folder: Option<CollectionPath>,
+    /// The item; none when it concerns the whole folder.
+    pub item: Option<Digest>,
+    /// Where the item lies in the source.
+    pub source: Option<String>,
+    /// Why.
+    pub cause: Cause,
+    /// What exactly: the oddity, the keywords, the new name, the sizes.
+    pub detail: String,
+}
+
+/// How many items there are and what is foreseen for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Items that the plan covers.
+    pub items: u64,
+    /// Items with something foreseen.
+    pub touched: u64,
+    /// How often each cause.
+    pub causes: BTreeMap<Cause, u64>,
+}
+
+/// Tells `each` of everything that the target will not take as it is.
+///
+/// # Errors
+/// Those of reading the archive, and of `each`.
+pub fn forecast(
+    archive: &Archive,
+    snapshot: &Snapshot,
+    plan: &Plan,
+    sheet: &Sheet,
+    each: &mut dyn FnMut(Foreseen) -> Result<()>,
+) -> Result<Summary> {
+    let mut summary = Summary::default();
+    for account in &plan.accounts {
+        let Some(entry) = snapshot.root.accounts.iter().find(|a| a.account == account.source) else { continue };
+        let mut teller = Teller { account, summary: &mut summary, each };
+        if account.skip {
+            teller.tell(None, None, Cause::LeftOut, "the account".to_owned())?;
+            continue;
+        }
+        if let Some(quota) = account.quota.filter(|quota| account.bytes > *quota) {
+            teller.tell(None, None, Cause::OverQuota, format!("{} bytes into {quota}", account.bytes))?;
+        }
+        for collection in archive.collections(entry)? {
+            teller.collection(archive, &collection, sheet)?;
+        }
+    }
+    Ok(summary)
+}
+
+struct Teller<'a> {
+    account: &'a AccountPlan,
+    summary: &'a mut Summary,
+    each: &'a mut dyn FnMut(Foreseen) -> Result<()>,
+}
+
+impl Teller<'_> {
+    fn tell(&mut self, folder: Option<&CollectionPath>, item: Option<&Placement>, cause: Cause, detail: String) -> Result<()> {
+        *self.summary.causes.entry(cause).or_insert(0) += 1;
+        (self.each)(Foreseen {
+            account: self.account.source.clone(),
+            folder: folder.cloned(),
+            item: item.map(|p| p.sha256),
+            source: item.map(|p| p.source.to_string()),
+            cause,
+            detail,
+        })
+    }
+
+    fn collection(&mut self, archive: &Archive, collection: &CollectionEntry, sheet: &Sheet) -> Result<()> {
+        let path = &collection.head.path;
+        let folders: HashMap<Part, &FolderPlan> =
+            self.account.folders.iter().filter(|f| f.from == *path).map(|f| (f.part, f)).collect();
+        for folder in folders.values().filter(|f| f.skip) {
+            self.tell(Some(path), None, Cause::LeftOut, format!("its {}", folder.part))?;
+        }
+        for folder in folders.values().filter(|f| !f.skip && f.part == Part::Mail && f.to != *path) {
+            self.tell(Some(path), None, Cause::FolderRenamed, folder.to.to_string())?;
+        }
+        if folders.len() > 1 {
+            let parts: Vec<String> = folders.values().map(|f| f.to.to_string()).collect();
+            self.tell(Some(path), None, Cause::CalendarSplit, parts.join(", "))?;
+        }
+        let now = Timestamp::now();
+        archive.placements(collection, &mut |placement| {
+            let part = part_of(collection.head.kind, placement.component.as_deref());
+            match folders.get(&part) {
+                Some(folder) if folder.skip => return Ok(()),
+                _ => self.summary.items += 1,
+            }
+            let foreseen = match (part, &sheet.mail, &sheet.dav) {
+                _ if !folders.contains_key(&part) => vec![(Cause::NoPlace, format!("{part} have no folder in the plan"))],
+                (Part::Mail, Some(mail), _) => of_message(archive, &placement, mail, now)?,
+                (Part::Mail, None, _) => vec![(Cause::NoPlace, "the target speaks no IMAP".to_owned())],
+                (_, _, Some(dav)) => of_object(archive, &placement, part, dav)?,
+                _ => vec![(Cause::NoPlace, "the target speaks no DAV".to_owned())],
+            };
+            self.summary.touched += u64::from(!foreseen.is_empty());
+            for (cause, detail) in foreseen {
+                self.tell(Some(path), Some(&placement), cause, detail)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// What is foreseen for one message.
+fn of_message(archive: &Archive, item: &Placement, mail: &MailSheet, now: Timestamp) -> Result<Vec<(Cause, String)>> {
+    let sent = item.crlf.map_or(item.size, |form| form.size);
+    if let Some(most) = mail.largest_message.filter(|most| sent > *most) {
+        return Ok(vec![(Cause::TooLarge, format!("{sent} bytes, the server takes {most}"))]);
+    }
+    let mut found = Vec::new();
+    for oddity in oddities(archive, item, mail)? {
+        match mail.fate(oddity) {
+            Fate::Kept => {}
+            Fate::Changed => found.push((Cause::ContentChanged, oddity.to_string())),
+            Fate::Refused => return Ok(vec![(Cause::ContentRefused, oddity.to_string())]),
+        }
+    }
+    if let Some(oddity) = date_oddity(item, now) {
+        match mail.fate(oddity) {
+            Fate::Kept => {}
+            Fate::Changed | Fate::Refused => found.push((Cause::DateChanged, oddity.to_string())),
+        }
+    }
+    let lost: Vec<&str> = item.keywords.iter().map(String::as_str).filter(|k| !mail.keywords || !is_keyword(k)).collect();
+    if !lost.is_empty() {
+        found.push((Cause::KeywordLost, lost.join(" ")));
+    }
+    Ok(found)
+}
+
+/// What is odd about a message's bytes, of the things that the target does not keep.
+fn oddities(archive: &Archive, item: &Placement, mail: &MailSheet) -> Result<Vec<Oddity>> {
+    let matters = |o: &Oddity| mail.fate(*o) != Fate::Kept;
+    if item.size == 0 {
+        return Ok([Oddity::Empty].into_iter().filter(matters).collect());
+    }
+    let in_bytes = [Oddity::Nul, Oddity::BareCr, Oddity::EightBitHeader, Oddity::BadHeader];
+    if !in_bytes.iter().any(matters) {
+        return Ok(Vec::new());
+    }
+    let mut look = Look::default();
+    archive.copy(item.sha256, &mut look)?;
+    Ok(look.found().into_iter().filter(matters).collect())
+}
+
+fn date_oddity(item: &Placement, now: Timestamp) -> Option<Oddity> {
+    match item.date.map(|d| d.at) {
+        None => Some(Oddity::NoDate),
+        Some(at) if at == Timestamp::UNIX_EPOCH => Some(Oddity::DateZero),
+        Some(at) if at < Timestamp::UNIX_EPOCH => Some(Oddity::DateBefore1970),
+        Some(at) if at > now => Some(Oddity::DateInFuture),
+        Some(_) => None,
+    }
+}
+
+/// What is foreseen for a calendar object, contact, note or file.
+fn of_object(archive: &Archive, item: &Placement, part: Part, dav: &DavSheet) -> Result<Vec<(Cause, String)>> {
+    if let Some(most) = dav.largest_object.filter(|most| item.size > *most) {
+        return Ok(vec![(Cause::TooLarge, format!("{} bytes, the server takes {most}", item.size))]);
+    }
+    if part == Part::Files || dav.lost_properties.is_empty() {
+        return Ok(Vec::new());
+    }
+    /// An object larger than this is not searched for properties.
+    const MOST: u64 = 64 << 20;
+    let bytes = archive.read(item.sha256, MOST)?;
+    let lost: Vec<&str> = dav.lost_properties.iter().map(String::as_str).filter(|p| has_property(&bytes, p)).collect();
+    Ok(if lost.is_empty() { Vec::new() } else { vec![(Cause::PropertyLost, lost.join(" "))] })
+}
+
+/// Does an iCalendar or vCard text hold a property of that name (RFC 5545 3.1, with or without a vCard group)?
+fn has_property(text: &[u8], name: &str) -> bool {
+    text.split(|b| *b == b'\n').any(|line| {
+        let end = line.iter().position(|b| matches!(b, b':' | b';')).unwrap_or(0);
+        let full = &line[..end];
+        let bare = full.iter().position(|b| *b == b'.').map_or(full, |dot| &full[dot + 1..]);
+        bare.eq_ignore_ascii_case(name.as_bytes())
+    })
+}
+
+/// Looks at a message as it streams by.
+#[derive(Default)]
+struct Look {
+    nul: bool,
+    bare_cr: bool,
+    eight_bit_header: bool,
+    bad_header: bool,
+    fields: u64,
+    last_was_cr: bool,
+    in_body: bool,
+    line: HeaderLine,
+}
+
+/// The header line that is being read.
+#[derive(Default)]
+struct HeaderLine {
+    bytes: u64,
+    folded: bool,
+    colon: bool,
+    bad_name: bool,
+    /// A From_ line of an mbox on top is passed by.
+    from_so_far: bool,
+}
+
+impl std::io::Write for Look {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.nul |= memchr::memchr(0, bytes).is_some();
+        for &b in bytes {
+            self.bare_cr |= self.last_was_cr && b != b'\n';
+            self.last_was_cr = b == b'\r';
+            if !self.in_body {
+                self.header_byte(b);
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Look {
+    fn header_byte(&mut self, b: u8) {
+        self.eight_bit_header |= b > 127;
+        match b {
+            b'\n' => self.end_of_line(),
+            b'\r' => {}
+            _ => {
+                let line = &mut self.line;
+                line.folded |= line.bytes == 0 && matches!(b, b' ' | b'\t');
+                let from = b"From ";
+                line.from_so_far = (line.bytes == 0 || line.from_so_far)
+                    && (line.bytes >= from.len() as u64 || from.get(line.bytes as usize) == Some(&b));
+                line.bad_name |= !line.colon && !line.folded && (b <= b' ' || b > 126);
+                line.colon |= b == b':';
+                line.bytes += 1;
+            }
+        }
+    }
+
+    fn end_of_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        if line.bytes == 0 {
+            self.in_body = true;
+        } else if line.folded {
+            self.bad_header |= self.fields == 0;
+        } else if line.colon && !line.bad_name && line.bytes > 1 {
+            self.fields += 1;
+        } else if !(line.from_so_far && self.fields == 0) {
+            self.bad_header = true;
+        }
+    }
+
+    fn found(mut self) -> Vec<Oddity> {
+        if !self.in_body && self.line.bytes > 0 {
+            self.end_of_line();
+        }
+        let bad_header = self.bad_header || self.fields == 0;
+        let all = [
+            (self.nul, Oddity::Nul),
+            (self.bare_cr || self.last_was_cr, Oddity::BareCr),
+            (self.eight_bit_header, Oddity::EightBitHeader),
+            (bad_header, Oddity::BadHeader),
+        ];
+        all.into_iter().filter(|(is, _)| *is).map(|(_, oddity)| oddity).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn look(message: &[u8]) -> Vec<Oddity> {
+        let mut look = Look::default();
+        for byte in message.chunks(3) {
+            look.write_all(byte).expect("no failure");
+        }
+        look.found()
+    }
+
+    #[test]
+    fn odd_messages_are_seen_in_pieces() {
+        assert_eq!(look(b"Subject: x\r\n folded\r\n\r\nbody \xc3\xa4\r\n"), vec![]);
+        assert_eq!(look(b"Subject: \xe4\n\nbody\n"), vec![Oddity::EightBitHeader]);
+        assert_eq!(look(b"Subject: x\n\nbo\0dy\rx\n"), vec![Oddity::Nul, Oddity::BareCr]);
+        assert_eq!(look(b"\nbody only\n"), vec![Oddity::BadHeader]);
+        assert_eq!(look(b"Subject: x\nno colon here\n\nbody\n"), vec![Oddity::BadHeader]);
+        assert_eq!(look(b"Sub ject: x\n\nbody\n"), vec![Oddity::BadHeader]);
+        assert_eq!(look(b"From a@b Mon Jan  1 00:00:00 2024\nSubject: x\n\nbody\n"), vec![]);
+    }
+
+    #[test]
+    fn properties_are_found_by_name_not_by_substring() {
+        let card = b"BEGIN:VCARD\r\nitem1.X-ABLABEL:x\r\nPHOTO;ENCODING=b:xx\r\nNOTE:PHOTO:\r\nEND:VCARD\r\n";
+        assert!(has_property(card, "PHOTO") && has_property(card, "x-ablabel"));
+        assert!(!has_property(card, "ABLABEL") && !has_property(card, "TEL"));
+    }
+}

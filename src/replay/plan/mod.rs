@@ -1,0 +1,164 @@
+//! The plan: which account and folder goes where, what will be made, and what will be lost on the way, before anything moves.
+//!
+//! [`draft`] makes one from an archive and a [`Sheet`](super::sheet::Sheet); people edit its TOML; [`read()`] takes it back and
+//! refuses contradictions with the line; [`forecast()`] says item by item what the target will not keep.
+
+mod forecast;
+mod map;
+mod names;
+mod read;
+mod write;
+
+pub use forecast::{Cause, Foreseen, Summary, forecast};
+pub use map::draft;
+pub use read::read;
+pub use write::write;
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::archive::{AccountEntry, Snapshot};
+use crate::error::{Error, Result};
+use crate::model::{CollectionPath, Digest};
+
+/// What a folder of the target holds. A source calendar that mixes kinds becomes several folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// Messages.
+    Mail,
+    /// Events.
+    Events,
+    /// Tasks.
+    Tasks,
+    /// Journal entries.
+    Journals,
+    /// Contacts.
+    Contacts,
+    /// Notes.
+    Notes,
+    /// Files.
+    Files,
+}
+
+impl Part {
+    /// The word in the plan.
+    pub fn word(self) -> &'static str {
+        match self {
+            Part::Mail => "mail",
+            Part::Events => "events",
+            Part::Tasks => "tasks",
+            Part::Journals => "journals",
+            Part::Contacts => "contacts",
+            Part::Notes => "notes",
+            Part::Files => "files",
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// How floe logs in to users' mailboxes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Login {
+    /// As the administrator, on behalf of the user (SASL PLAIN with an authorization id).
+    #[default]
+    OnBehalf,
+    /// As Dovecot's master user (`user*master`).
+    Master,
+    /// With each user's own password, from the password file.
+    Own,
+}
+
+/// One folder: a part of a collection and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderPlan {
+    /// The collection in the archive.
+    pub from: CollectionPath,
+    /// Which part of it.
+    pub part: Part,
+    /// Where it goes; segments from the top of the user's folders.
+    pub to: CollectionPath,
+    /// Items, as counted when the plan was made. For people.
+    pub items: u64,
+    /// Left out?
+    pub skip: bool,
+}
+
+/// One account and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountPlan {
+    /// The account in the archive.
+    pub source: String,
+    /// The address on the target.
+    pub target: String,
+    /// Make the account when it is missing?
+    pub create: bool,
+    /// Left out?
+    pub skip: bool,
+    /// Display name.
+    pub name: Option<String>,
+    /// Other addresses of the account.
+    pub aliases: Vec<String>,
+    /// Quota in bytes; none for no limit.
+    pub quota: Option<u64>,
+    /// Bytes in the archive, for the quota.
+    pub bytes: u64,
+    /// Its folders.
+    pub folders: Vec<FolderPlan>,
+}
+
+/// What replay will do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The archive's folder, as given.
+    pub archive: String,
+    /// The snapshot.
+    pub snapshot: String,
+    /// SHA-256 of its root file: a plan for another archive is refused.
+    pub root: Digest,
+    /// When the plan was made.
+    pub made: Timestamp,
+    /// The IceWarp server, or a generic target's main address.
+    pub to: String,
+    /// IMAP address, where it differs from the one that follows from `to`.
+    pub imap: Option<String>,
+    /// DAV address, where it differs.
+    pub dav: Option<String>,
+    /// How floe logs in.
+    pub login: Login,
+    /// Domains to make when missing.
+    pub domains: Vec<String>,
+    /// Accounts.
+    pub accounts: Vec<AccountPlan>,
+}
+
+impl Plan {
+    /// The accounts that the plan carries over; only those of `names`, where any are given.
+    pub fn accounts_of(&self, names: &[String]) -> Vec<&AccountPlan> {
+        self.accounts.iter().filter(|a| !a.skip && (names.is_empty() || names.contains(&a.source))).collect()
+    }
+}
+
+impl AccountPlan {
+    /// The account's entry in the archive.
+    ///
+    /// # Errors
+    /// `Kind::Usage` when the archive has no such account.
+    pub fn entry<'a>(&self, snapshot: &'a Snapshot) -> Result<&'a AccountEntry> {
+        let entry = snapshot.root.accounts.iter().find(|a| a.account == self.source);
+        entry.ok_or_else(|| Error::usage("the archive has no such account").with("account", &self.source).hint("mend the plan"))
+    }
+
+    /// Where that part of a collection goes, unless the plan leaves it out.
+    pub fn folder(&self, from: &CollectionPath, part: Part) -> Option<&FolderPlan> {
+        self.folders.iter().find(|f| f.part == part && !f.skip && f.from == *from)
+    }
+}

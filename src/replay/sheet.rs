@@ -1,0 +1,210 @@
+//! The capability sheet: what a target takes, changes and refuses, as it was seen by probing or is assumed with care.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Something about a message that servers differ over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Oddity {
+    /// No byte at all.
+    Empty,
+    /// A NUL byte.
+    Nul,
+    /// A CR that no LF follows.
+    BareCr,
+    /// A byte over 127 in the header (RFC 6532 needs UTF8=ACCEPT).
+    EightBitHeader,
+    /// A header that is missing or has a line that is no field (RFC 5322 2.2).
+    BadHeader,
+    /// An internal date of 1 January 1970, 00:00:00 UTC.
+    DateZero,
+    /// An internal date before 1970.
+    DateBefore1970,
+    /// An internal date after the day it is replayed.
+    DateInFuture,
+    /// No internal date is known.
+    NoDate,
+}
+
+impl Oddity {
+    /// All of them, in the order in which the doctor tries them.
+    pub const ALL: [Oddity; 9] = [
+        Oddity::Empty,
+        Oddity::Nul,
+        Oddity::BareCr,
+        Oddity::EightBitHeader,
+        Oddity::BadHeader,
+        Oddity::DateZero,
+        Oddity::DateBefore1970,
+        Oddity::DateInFuture,
+        Oddity::NoDate,
+    ];
+}
+
+impl fmt::Display for Oddity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Oddity::Empty => "an empty message",
+            Oddity::Nul => "a NUL byte",
+            Oddity::BareCr => "a CR without LF",
+            Oddity::EightBitHeader => "8-bit bytes in the header",
+            Oddity::BadHeader => "a missing or broken header",
+            Oddity::DateZero => "an internal date of 1970-01-01T00:00:00Z",
+            Oddity::DateBefore1970 => "an internal date before 1970",
+            Oddity::DateInFuture => "an internal date in the future",
+            Oddity::NoDate => "no internal date",
+        })
+    }
+}
+
+/// What becomes of something on the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// It comes back as it was sent.
+    Kept,
+    /// It is taken, and comes back changed.
+    Changed,
+    /// It is refused.
+    Refused,
+}
+
+/// What the target's IMAP does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailSheet {
+    /// Greeting, made printable.
+    pub greeting: String,
+    /// CAPABILITY before login.
+    pub before_login: Vec<String>,
+    /// CAPABILITY after login.
+    pub after_login: Vec<String>,
+    /// Hierarchy delimiter.
+    pub delimiter: char,
+    /// Prefix of personal folders, such as `INBOX.`; mostly empty.
+    #[serde(default)]
+    pub prefix: String,
+    /// Special use (RFC 6154) to the folder's real name, with `/` between levels whatever the delimiter.
+    pub special_use: BTreeMap<String, String>,
+    /// Are APPENDUID codes given?
+    pub append_uid: bool,
+    /// May the administrator log in on behalf of a user? Unknown when not tried.
+    pub on_behalf: Option<bool>,
+    /// Largest message in bytes, where the server says so.
+    pub largest_message: Option<u64>,
+    /// Do keywords of any name last?
+    pub keywords: bool,
+    /// Characters that folder names cannot hold.
+    pub not_in_names: String,
+    /// APPENDs a minute before the server slows down; 0 for no limit.
+    pub appends_per_minute: Option<u64>,
+    /// What becomes of odd messages and dates; what is not named here is kept.
+    pub odd: BTreeMap<Oddity, Fate>,
+}
+
+/// What the target's DAV does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DavSheet {
+    /// Default collection of each kind: `events`, `tasks`, `journals`, `contacts`, `notes`, `files` to its name.
+    pub defaults: BTreeMap<String, String>,
+    /// Kinds that new collections can be made for.
+    pub creates: Vec<String>,
+    /// Properties that did not survive a round trip.
+    pub lost_properties: Vec<String>,
+    /// Does one collection hold one kind only?
+    pub one_kind_each: bool,
+    /// Did mail leave when an event with an attendee was written? Unknown when not tried.
+    pub invitations_leave: Option<bool>,
+    /// Largest object in bytes, where one was refused as too large.
+    pub largest_object: Option<u64>,
+}
+
+/// What the target's administration says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdminSheet {
+    /// Version of the server.
+    pub version: Option<String>,
+    /// Server properties that matter to a migration, as read.
+    pub properties: BTreeMap<String, String>,
+    /// The licence, as far as it was told.
+    pub licence: Option<String>,
+}
+
+/// What a target can do. Absent parts are not spoken by the target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sheet {
+    /// Version of this structure: 1.
+    pub version: u32,
+    /// When the target was looked at; absent when everything here is assumed.
+    pub probed: Option<Timestamp>,
+    /// IMAP.
+    pub mail: Option<MailSheet>,
+    /// CalDAV, CardDAV, WebDAV.
+    pub dav: Option<DavSheet>,
+    /// The admin API.
+    pub admin: Option<AdminSheet>,
+    /// What the doctor could not find out, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
+}
+
+impl MailSheet {
+    /// What is assumed of an IceWarp server that nobody has looked at yet: RFC 3501 and nothing more, English folders.
+    pub fn assumed() -> Self {
+        let special = [("\\Drafts", "Drafts"), ("\\Sent", "Sent"), ("\\Junk", "Spam"), ("\\Trash", "Trash")];
+        let odd = [(Oddity::Empty, Fate::Refused), (Oddity::Nul, Fate::Refused), (Oddity::NoDate, Fate::Changed)];
+        MailSheet {
+            greeting: String::new(),
+            before_login: vec!["IMAP4rev1".to_owned()],
+            after_login: vec!["IMAP4rev1".to_owned()],
+            delimiter: '/',
+            prefix: String::new(),
+            special_use: special.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            append_uid: false,
+            on_behalf: None,
+            largest_message: None,
+            keywords: true,
+            not_in_names: "*%\"\\".to_owned(),
+            appends_per_minute: None,
+            odd: odd.into_iter().collect(),
+        }
+    }
+
+    /// What becomes of messages with that oddity.
+    pub fn fate(&self, oddity: Oddity) -> Fate {
+        self.odd.get(&oddity).copied().unwrap_or(Fate::Kept)
+    }
+}
+
+impl Sheet {
+    /// What is assumed of an IceWarp server that nobody has looked at yet.
+    pub fn assumed() -> Self {
+        let dav = DavSheet {
+            defaults: [
+                ("events", "Calendar"),
+                ("tasks", "Tasks"),
+                ("journals", "Journal"),
+                ("contacts", "Contacts"),
+                ("notes", "Notes"),
+                ("files", "Files"),
+            ]
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect(),
+            creates: ["events", "tasks", "contacts", "files"].map(str::to_owned).to_vec(),
+            one_kind_each: true,
+            ..DavSheet::default()
+        };
+        Sheet {
+            version: 1,
+            probed: None,
+            mail: Some(MailSheet::assumed()),
+            dav: Some(dav),
+            admin: None,
+            unknown: vec!["nobody has looked at the server: run floe doctor".to_owned()],
+        }
+    }
+}

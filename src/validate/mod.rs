@@ -1,0 +1,4 @@
+//! Does the target hold what the archive holds? Compares what is read back with what was archived; asks nobody, writes nothing.
+
+pub mod mail;
+pub mod read;

@@ -1,0 +1,244 @@
+//! Mail replayed into real servers: everything arrives once, as the maker of the store knows it, whatever breaks on the way.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a failed unwrap is a failed test; the seed is told")]
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::Ordering;
+use std::thread::sleep;
+use std::time::Duration;
+
+use support::mail::Random;
+use support::proxy::Proxy;
+use support::servers::Server;
+
+fn floe(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_floe")).args(arguments).output().unwrap()
+}
+
+#[track_caller]
+fn expect(output: &Output, code: i32) -> String {
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    text
+}
+
+/// A made-up store, its archive, and a plan for a server.
+struct Job {
+    folder: tempfile::TempDir,
+    admin: &'static str,
+}
+
+impl Job {
+    fn new(messages: u32) -> Job {
+        let folder = tempfile::tempdir().unwrap();
+        let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/mailstore.py");
+        let mut make = Command::new("python3");
+        make.arg(tool).arg("--out").arg(folder.path().join("store")).args(["--users", "2", "--no-groupware"]);
+        make.args(["--max-attachment", "60000", "--messages"]).arg(messages.to_string());
+        expect(&make.output().unwrap(), 0);
+        let job = Job { folder, admin: "master" };
+        expect(&floe(&["snapshot", &job.path("store/users"), "--archive", &job.path("a.floe")]), 0);
+        fs::write(job.path("password"), "master-secret\n").unwrap();
+        job
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Plans for the server at that port, with the store's accounts as the server's first users.
+    fn plan(&self, port: u16, login: &str) {
+        let _ = fs::remove_file(self.path("plan.toml"));
+        let to = format!("imap://127.0.0.1:{port}");
+        let drafted =
+            floe(&["plan", &self.path("a.floe"), "--to", &to, "--domain", "example.test", "--out", &self.path("plan.toml")]);
+        assert!(matches!(drafted.status.code(), Some(0 | 1)), "{drafted:?}");
+        let text = fs::read_to_string(self.path("plan.toml")).unwrap();
+        let mut user = 0;
+        let lines = text.lines().map(|line| match line {
+            line if line.starts_with("target = ") => {
+                user += 1;
+                format!("target = \"user{user:03}@example.test\"")
+            }
+            line if line.starts_with("login = ") => format!("login = \"{login}\""),
+            line => line.to_owned(),
+        });
+        let edited: Vec<String> = lines.collect();
+        fs::write(self.path("plan.toml"), edited.join("\n")).unwrap();
+    }
+
+    /// A command with the plan and the administrator's access.
+    fn command(&self, name: &str, server: &Server) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_floe"));
+        command.arg(name).args([
+            "--plan",
+            &self.path("plan.toml"),
+            "--admin",
+            self.admin,
+            "--password-file",
+            &self.path("password"),
+        ]);
+        match server.var("CA_FILE") {
+            "" => command.arg("--danger-accept-any-certificate"),
+            file => command.args(["--ca-file", file]),
+        };
+        command
+    }
+
+    fn replay(&self, server: &Server) -> Command {
+        self.command("replay", server)
+    }
+
+    #[track_caller]
+    fn everything_is_there_once(&self, server: &Server) {
+        let validated = self.command("validate", server).args(["--report", &self.path("report")]).output().unwrap();
+        let said = expect(&validated, 0);
+        assert!(said.contains("PASS: "), "{said}");
+        let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/check_imap.py");
+        let mut check = Command::new("python3");
+        check.arg(tool).args([
+            "--port",
+            &server.port().to_string(),
+            "--store",
+            &self.path("store"),
+            "--plan",
+            &self.path("plan.toml"),
+        ]);
+        if !server.var("CA_FILE").is_empty() {
+            check.args(["--ca-file", server.var("CA_FILE")]);
+        }
+        let checked = expect(&check.output().unwrap(), 0);
+        assert!(checked.contains(" 0 differ") && !checked.starts_with("0 "), "{checked}");
+    }
+}
+
+fn differences(job: &Job) -> Vec<serde_json::Value> {
+    let text = fs::read_to_string(PathBuf::from(job.path("report")).join("differences.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_store_arrives_in_dovecot_once_and_imaplib_agrees() {
+    let Some(server) = Server::start("dovecot", &[]) else { return };
+    let job = Job::new(60);
+    job.plan(server.port(), "master");
+    let said = expect(&job.replay(&server).output().unwrap(), 0);
+    assert!(said.contains("sent now"), "{said}");
+    job.everything_is_there_once(&server);
+    let again = expect(&job.replay(&server).output().unwrap(), 0);
+    assert!(again.contains(" 0 sent now"), "{again}");
+    job.everything_is_there_once(&server);
+}
+
+#[test]
+fn a_server_that_announces_nothing_gets_everything_as_well() {
+    let Some(server) = Server::start("dovecot", &["--capability", "IMAP4rev1"]) else { return };
+    let job = Job::new(25);
+    job.plan(server.port(), "master");
+    expect(&job.replay(&server).output().unwrap(), 0);
+    let again = expect(&job.replay(&server).output().unwrap(), 0);
+    assert!(again.contains(" 0 sent now"), "{again}");
+    job.everything_is_there_once(&server);
+}
+
+#[test]
+fn a_store_arrives_in_cyrus_on_behalf_of_its_users() {
+    let Some(server) = Server::start("cyrus", &[]) else { return };
+    let mut job = Job::new(25);
+    job.admin = "admin";
+    job.plan(server.port(), "on-behalf");
+    expect(&job.replay(&server).output().unwrap(), 0);
+    job.everything_is_there_once(&server);
+}
+
+#[test]
+fn connections_cut_anywhere_leave_no_gap_and_no_double() {
+    let mut random = Random::fresh("cuts");
+    for capability in ["", "IMAP4rev1 LITERAL+"] {
+        let options = if capability.is_empty() { vec![] } else { vec!["--capability", capability] };
+        let Some(server) = Server::start("dovecot", &options) else { return };
+        let job = Job::new(80);
+        let cuts: Vec<u64> = (0..24).map(|_| 3000 + random.below(400_000)).collect();
+        let proxy = Proxy::start(server.port(), cuts);
+        job.plan(proxy.port, "master");
+        for _ in 0..30 {
+            let ran = job.replay(&server).output().unwrap();
+            if ran.status.success() {
+                break;
+            }
+        }
+        assert!(proxy.cuts.load(Ordering::SeqCst) > 3, "hardly a connection was cut");
+        expect(&job.replay(&server).output().unwrap(), 0);
+        job.everything_is_there_once(&server);
+    }
+}
+
+#[test]
+fn a_replay_killed_at_any_moment_goes_on_without_gap_or_double() {
+    let mut random = Random::fresh("kills");
+    let Some(server) = Server::start("dovecot", &[]) else { return };
+    let job = Job::new(120);
+    job.plan(server.port(), "master");
+    for _ in 0..25 {
+        let mut child = job.replay(&server).spawn().unwrap();
+        sleep(Duration::from_millis(20 + random.below(300)));
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    expect(&job.replay(&server).output().unwrap(), 0);
+    job.everything_is_there_once(&server);
+}
+
+#[test]
+fn a_target_that_loses_changes_and_doubles_is_found_out() {
+    let Some(server) = Server::start("dovecot", &[]) else { return };
+    let job = Job::new(20);
+    job.plan(server.port(), "master");
+    expect(&job.replay(&server).output().unwrap(), 0);
+    let mut connection = floe::imap::Connection::open(
+        &{
+            let mut settings = Server::settings_at(server.port());
+            settings.trust = floe::net::Trust::default().with_ca_file(Path::new(server.var("CA_FILE"))).unwrap();
+            settings
+        },
+        &server.user(1),
+    )
+    .unwrap();
+    connection.select("INBOX", false).unwrap();
+    connection.store(&[1], true, &["\\Flagged".to_owned(), "surprise".to_owned()]).unwrap();
+    connection.remove(&[2]).unwrap();
+    let stranger = b"From: x\r\nSubject: not from the archive\r\n\r\nx\r\n";
+    let mut batch = [floe::imap::Append { flags: &[], date: None, body: floe::imap::Body::Bytes(stranger) }];
+    let sent = connection.send_append("INBOX", floe::imap::Way::OneByOne, &mut batch).unwrap();
+    connection.finish_append(sent).unwrap();
+    connection.logout();
+    expect(&job.command("validate", &server).args(["--report", &job.path("report")]).output().unwrap(), 1);
+    let found = differences(&job);
+    let count = |outcome: &str| found.iter().filter(|d| d["outcome"] == outcome).count();
+    assert_eq!((count("changed"), count("missing"), count("extra")), (1, 1, 1), "{found:#?}");
+}
+
+#[test]
+fn a_wrong_password_is_asked_once_and_never_shown() {
+    let Some(server) = Server::start("dovecot", &[]) else { return };
+    let job = Job::new(3);
+    job.plan(server.port(), "master");
+    fs::write(job.path("password"), "hunter2-is-wrong\n").unwrap();
+    let said = expect(&job.replay(&server).args(["--connections", "1"]).output().unwrap(), 2);
+    assert!(said.contains("refused the login") && said.contains("2 accounts"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+    fs::write(job.path("password"), "master-secret\n").unwrap();
+    expect(&job.replay(&server).output().unwrap(), 0);
+}
+
+#[test]
+fn a_dry_run_sends_nothing() {
+    let job = Job::new(3);
+    job.plan(9, "master");
+    let said = expect(&floe(&["replay", "--plan", &job.path("plan.toml"), "--dry-run"]), 0);
+    assert!(said.contains("nothing was"), "{said}");
+    assert!(!Path::new(&job.path("plan.journal")).exists());
+}
