@@ -23,6 +23,7 @@ pub mod model;
 pub mod monitor;
 pub mod net;
 pub mod replay;
+pub mod report;
 pub mod snapshot;
 pub mod source;
 pub mod store;

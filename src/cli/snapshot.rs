@@ -10,6 +10,7 @@ use crate::archive::{Options, Snapshot, Writer};
 use crate::error::{Error, Result};
 use crate::model::{Digest, Ledger};
 use crate::monitor::Terminal;
+use crate::report;
 use crate::snapshot::{self, Done};
 use crate::source::{Format, discover};
 
@@ -44,6 +45,9 @@ pub(super) struct Args {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    /// Write a report for auditors into this folder: HTML, JSON and CSV
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
 }
 
 fn named(text: &str) -> Result<(String, PathBuf), String> {
@@ -74,6 +78,9 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let mut writer = Writer::open(&args.archive, args.level)?;
     let options = Options { level: Some(args.level), reread: args.reread };
     let done = snapshot::run(&found, &mut writer, options, &Terminal::new(args.json))?;
+    if let Some(folder) = &args.report {
+        report::of_snapshot(folder, (writer.archive(), &args.archive), &done.snapshot)?;
+    }
     let l = &done.snapshot.root.ledger;
     let verdict = if l.failed_total() > 0 {
         Verdict::WithExceptions(format!("{} items could not be captured", l.failed_total()))
@@ -81,7 +88,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         Verdict::Pass(format!("{} items, {} bytes", l.captured, l.bytes))
     };
     if args.json {
-        out.json(&report(&done, &verdict))?;
+        out.json(&result(&done, &verdict))?;
     } else {
         out.line(format_args!("snapshot {} with {} new objects", done.snapshot.id, done.new_objects))?;
         let (skipped, failed) = (l.skipped_total(), l.failed_total());
@@ -94,7 +101,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     if args.json { Ok(verdict.code()) } else { out.verdict(&verdict) }
 }
 
-fn report<'a>(done: &'a Done, verdict: &Verdict) -> Report<'a> {
+fn result<'a>(done: &'a Done, verdict: &Verdict) -> Report<'a> {
     let Snapshot { id, digest, root } = &done.snapshot;
     let ledger = &root.ledger;
     Report {

@@ -1,6 +1,7 @@
 //! `floe verify`.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -9,6 +10,7 @@ use crate::archive::{self, Archive, Check, Findings};
 use crate::error::{Error, Result};
 use crate::model::printable;
 use crate::monitor::Terminal;
+use crate::report;
 
 /// Check that an archive is intact
 ///
@@ -34,6 +36,9 @@ pub(super) struct Args {
     /// Print the findings as JSON
     #[arg(long)]
     json: bool,
+    /// Write a report for auditors into this folder: HTML, JSON and CSV
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -47,7 +52,11 @@ struct Report<'a> {
 pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     let archive = Archive::open(&args.archive)?;
     let check = Check { full: args.full, snapshot: args.snapshot };
+    let begun = Instant::now();
     let found = archive::verify(&archive, &check, &Terminal::new(args.json))?;
+    if let Some(folder) = &args.report {
+        report::of_check(folder, (&archive, &args.archive), &check, &found, begun.elapsed())?;
+    }
     let damage = format!("the archive has {} damages", found.damage.len());
     let verdict = verdict(&found, args.full);
     if args.json {

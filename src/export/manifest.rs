@@ -11,7 +11,7 @@ use super::plan::{AccountPlan, Destination, Plan};
 use super::select::Selection;
 use crate::archive::{Archive, CollectionEntry, Snapshot};
 use crate::error::{Error, Kind, Result};
-use crate::model::{CollectionKind, Placement};
+use crate::model::{CollectionKind, Placement, spreadsheet_safe};
 
 /// How the list is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -66,11 +66,6 @@ struct Row<'a> {
     placement: &'a Placement,
 }
 
-/// A cell that no spreadsheet takes for a formula.
-fn guarded(text: String) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text }
-}
-
 fn text_of(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(text)) => text,
@@ -105,7 +100,7 @@ fn cells(row: &Row<'_>) -> [String; 21] {
         p.guid.clone().unwrap_or_default(),
         p.notes.join("; "),
     ]
-    .map(guarded)
+    .map(spreadsheet_safe)
 }
 
 enum Out<'a> {

@@ -10,4 +10,4 @@ pub use collection::{CollectionHead, CollectionKind, CollectionPath};
 pub use digest::{Digest, Hasher};
 pub use ledger::{Exception, Ledger, Outcome};
 pub use placement::{DateRule, Flag, Form, InternalDate, Place, Placement};
-pub use text::{printable, printable_json, printable_lines, safe_file_name, safe_file_name_of_bytes};
+pub use text::{printable, printable_json, printable_lines, safe_file_name, safe_file_name_of_bytes, spreadsheet_safe};

@@ -54,6 +54,11 @@ pub fn printable_lines(text: &str) -> String {
     out
 }
 
+/// A cell of CSV that no spreadsheet takes for a formula.
+pub fn spreadsheet_safe(text: String) -> String {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text }
+}
+
 /// Longest name that [`safe_file_name`] makes.
 const MAX_BYTES: usize = 120;
 

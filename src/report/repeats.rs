@@ -1,0 +1,82 @@
+//! Counting what occurs more than once, in bounded memory whatever the number of items.
+//!
+//! Keys go to an unnamed file; in the end a range of keys at a time is read back and sorted.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read as _, Seek as _, Write as _};
+
+use super::model::Repeats;
+use crate::error::{Error, Kind, Result};
+use crate::model::Digest;
+
+/// Keys sorted at once: 32 MiB.
+const RANGE_KEYS: u64 = 2 << 20;
+
+/// Keys that are being collected.
+pub(super) struct Keys {
+    file: BufWriter<File>,
+    count: u64,
+}
+
+fn failed(e: std::io::Error) -> Error {
+    Error::new(Kind::Storage, "cannot write the report's scratch file").because(e)
+}
+
+impl Keys {
+    pub(super) fn new() -> Result<Self> {
+        Ok(Keys { file: BufWriter::new(tempfile::tempfile().map_err(failed)?), count: 0 })
+    }
+
+    pub(super) fn push(&mut self, digest: &Digest) -> Result<()> {
+        self.count += 1;
+        self.file.write_all(&digest.as_bytes()[..16]).map_err(failed)
+    }
+
+    /// Groups of equal keys.
+    pub(super) fn repeats(self) -> Result<Repeats> {
+        let ranges = self.count.div_ceil(RANGE_KEYS).next_power_of_two().max(1);
+        let mut file = self.file.into_inner().map_err(|e| failed(e.into_error()))?;
+        let mut repeats = Repeats::default();
+        for range in 0..ranges {
+            file.rewind().map_err(failed)?;
+            let mut keys = in_range(&file, self.count, range, ranges.trailing_zeros()).map_err(failed)?;
+            keys.sort_unstable();
+            for group in keys.chunk_by(|a, b| a == b).filter(|g| g.len() > 1) {
+                repeats.groups += 1;
+                repeats.copies += group.len() as u64 - 1;
+            }
+        }
+        Ok(repeats)
+    }
+}
+
+/// The keys whose first bits are the number of the range.
+fn in_range(file: &File, count: u64, range: u64, bits: u32) -> std::io::Result<Vec<u128>> {
+    let mut reader = BufReader::new(file);
+    let (mut keys, mut key) = (Vec::new(), [0; 16]);
+    for _ in 0..count {
+        reader.read_exact(&mut key)?;
+        let key = u128::from_be_bytes(key);
+        if key.checked_shr(128 - bits).unwrap_or(0) as u64 == range {
+            keys.push(key);
+        }
+    }
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_and_copies_are_counted_over_all_ranges() {
+        let mut keys = Keys::new().unwrap();
+        for n in 0..1000u32 {
+            let digest = Digest::of(&(n % 900).to_le_bytes());
+            keys.push(&digest).unwrap();
+        }
+        keys.push(&Digest::of(&0u32.to_le_bytes())).unwrap();
+        assert_eq!(keys.repeats().unwrap(), Repeats { groups: 100, copies: 101 });
+        assert_eq!(Keys::new().unwrap().repeats().unwrap(), Repeats::default());
+    }
+}
