@@ -22,6 +22,7 @@ pub mod mime;
 pub mod model;
 pub mod monitor;
 pub mod net;
+pub mod objects;
 pub mod replay;
 pub mod report;
 pub mod snapshot;

@@ -2,44 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod support;
 
 use floe::Kind;
 use floe::dav::{Body, Client, CollectionType, Login, Made, NewCollection, Put, join, resource_name};
 use floe::net::{Secret, Trust};
+use support::servers::Server;
 
-struct Server {
-    script: PathBuf,
-    data: tempfile::TempDir,
-    env: BTreeMap<String, String>,
-}
-
-impl Server {
-    fn start(name: &str) -> Option<Self> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/servers/{name}.sh"));
-        let data = tempfile::Builder::new().prefix("floe-dav").tempdir_in("/tmp").unwrap();
-        let started = Command::new("bash").arg(&script).args(["start", "--data"]).arg(data.path()).output().unwrap();
-        let Ok(env) = std::fs::read_to_string(data.path().join("server.env")) else {
-            println!("skipped: {name} cannot be started here: {}", String::from_utf8_lossy(&started.stderr));
-            return None;
-        };
-        let env = env.lines().filter_map(|l| l.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-        Some(Server { script, data, env })
-    }
-
-    fn client(&self, path: &str, user: &str, password: &str) -> Client {
-        let base = format!("http://127.0.0.1:{}{path}", self.env["HTTP_PORT"]).parse().unwrap();
-        let login = Login { user: user.to_owned(), password: Secret::new(password), on_behalf_of: None };
-        Client::new(base, login, &Trust::default()).unwrap().impatient()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = Command::new("bash").arg(&self.script).args(["stop", "--data"]).arg(self.data.path()).output();
-    }
+fn client(server: &Server, path: &str, user: &str, password: &str) -> Client {
+    let base = format!("http://127.0.0.1:{}{path}", server.var("HTTP_PORT")).parse().unwrap();
+    let login = Login { user: user.to_owned(), password: Secret::new(password), on_behalf_of: None };
+    Client::new(base, login, &Trust::default()).unwrap().impatient()
 }
 
 const USER: &str = "user001@example.test";
@@ -49,8 +22,12 @@ const EVENT: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//t//t//EN\r\nBEG
 const CARD: &str = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:card-1\r\nFN:Jürgen Test\r\nN:Test;Jürgen;;;\r\nEND:VCARD\r\n";
 
 fn collections_and_objects(server: &str) {
-    let Some(server) = Server::start(server) else { return };
-    let mut client = server.client("/", USER, "pw-user001");
+    let Some(server) = Server::start(server, &[]) else { return };
+    if !server.var("IMAP_PORT").is_empty() {
+        // Cyrus makes an account's calendars only when it has a mailbox, which its first IMAP login makes.
+        server.connect(1);
+    }
+    let mut client = self::client(&server, "/", USER, "pw-user001");
     let homes = client.discover().unwrap();
     let home = homes.calendars.unwrap();
     let calendar = join(&home, "Überall & nirgends");
@@ -90,7 +67,7 @@ fn collections_and_objects(server: &str) {
     assert!(client.delete(&path, Some("\"another\"")).is_err(), "what changed since is not removed");
     assert!(client.delete(&path, listed[0].etag.as_deref()).unwrap() && client.get(&path, 1 << 20).unwrap().is_none());
 
-    let refused = server.client("/", USER, "wrong").discover().unwrap_err();
+    let refused = self::client(&server, "/", USER, "wrong").discover().unwrap_err();
     assert_eq!(refused.kind(), Kind::Login, "{refused}");
     assert!(!format!("{refused:?}").contains("wrong"));
 }
@@ -107,8 +84,8 @@ fn cyrus_takes_collections_and_objects() {
 
 #[test]
 fn a_file_goes_up_in_a_stream_and_comes_back_the_same() {
-    let Some(server) = Server::start("webdav") else { return };
-    let mut client = server.client(&format!("/{USER}/"), USER, "pw-user001");
+    let Some(server) = Server::start("webdav", &[]) else { return };
+    let mut client = self::client(&server, &format!("/{USER}/"), USER, "pw-user001");
     let home = client.discover().unwrap().files.unwrap();
     let folder = join(&home, "Verträge 2024");
     let new = NewCollection { is: CollectionType::Folder, component: "", display_name: "", color: None, description: None };

@@ -55,15 +55,23 @@ impl Client {
         }
     }
 
-    /// Finds the homes; where the server tells of none, the client's own address is the home of all.
+    /// Finds the homes: by the principal that the client's own address names, then by those of the well-known addresses. Where
+    /// the server tells of no home, the client's own address is the home of all.
     ///
     /// # Errors
     /// `Kind::Login`, `Kind::Unreachable`, `Kind::Busy`; `Kind::Refused` when nothing was found at all.
     pub fn discover(&mut self) -> Result<Homes> {
         let mut homes = Homes::default();
         let direct = self.base().path.clone();
-        for path in ["/.well-known/caldav", "/.well-known/carddav", &direct] {
-            let Some(principal) = self.principal_at(path)? else { continue };
+        let mut let_in = false;
+        for path in [direct.as_str(), "/.well-known/caldav", "/.well-known/carddav"] {
+            let principal = match self.principal_at(path) {
+                // The password was right where it matters: other corners of the server may be others' business.
+                Err(e) if e.kind() == Kind::Login && let_in => continue,
+                found => found?,
+            };
+            let_in = true;
+            let Some(principal) = principal else { continue };
             if let Some(response) = self.properties(&principal, HOMES).ok().flatten() {
                 self.fill_homes(&mut homes, &response);
             }
