@@ -30,7 +30,7 @@ fn collections_and_objects(server: &str) {
     let mut client = self::client(&server, "/", USER, "pw-user001");
     let homes = client.discover().unwrap();
     let home = homes.calendars.unwrap();
-    let calendar = join(&home, "Überall & nirgends");
+    let calendar = join(&home, "Everywhere and nowhere");
     let new = NewCollection {
         is: CollectionType::Calendar,
         component: "VEVENT",

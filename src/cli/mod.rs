@@ -6,6 +6,7 @@ mod completions;
 mod diff;
 mod doctor;
 mod export;
+mod groupware;
 mod identify;
 mod index;
 mod list;

@@ -7,6 +7,7 @@ use std::thread;
 
 use serde::Serialize;
 
+use super::groupware::{Dav, Passwords};
 use super::output::{Output, Verdict};
 use super::plan::sheet_of;
 use super::target::Access;
@@ -21,11 +22,12 @@ use crate::replay::mail::{Filled, MailJob, fill};
 use crate::replay::plan::{self, AccountPlan, Part, Plan};
 use crate::replay::sheet::Sheet;
 
-/// Carry the mail of an archive to the server, as the plan says
+/// Carry an archive to the server, as the plan says
 ///
-/// Every message is appended once, with its flags, keywords and internal date. What was sent is kept in a journal beside the plan
-/// (PLAN.journal): run the same command again after any interruption, and it goes on without sending anything twice. Messages that the
-/// server refuses are listed, and the rest goes on.
+/// Every message is appended once, with its flags, keywords and internal date; calendar objects, contacts and files go by DAV, each
+/// under a name of its own, and no invitation is sent. What was sent is kept in a journal beside the plan
+/// (PLAN.journal): run the same command again after any interruption, and it goes on without sending anything twice. What the
+/// server refuses is listed, and the rest goes on.
 ///
 /// Example: floe replay --plan acme.plan.toml --sheet acme.sheet.json --admin admin --password-file pw
 #[derive(Debug, clap::Args)]
@@ -47,6 +49,8 @@ pub(super) struct Args {
     dry_run: bool,
     #[command(flatten)]
     access: Access,
+    #[command(flatten)]
+    passwords: Passwords,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -60,6 +64,8 @@ struct Outcome {
     claimed: u64,
     before: u64,
     refused: u64,
+    /// Of those on the server, calendar objects, contacts and files that the server changed.
+    changed: u64,
     bytes: u64,
     error: Option<String>,
 }
@@ -73,6 +79,7 @@ struct Run<'a> {
     settings: &'a Settings,
     access: &'a Access,
     password: &'a Secret,
+    dav: &'a Dav<'a>,
     journal: &'a Journal,
     monitor: &'a Terminal,
 }
@@ -90,6 +97,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     }
     let settings = args.access.imap_of(&plan)?;
     let password = args.access.password()?;
+    let dav = Dav::of(&plan, &args.access, &password, &args.passwords)?;
     let journal = Journal::open(&args.plan.with_extension("journal"))?;
     let monitor = Terminal::new(args.json);
     monitor.phase("replay", Some(accounts.iter().map(|a| a.bytes).sum()));
@@ -101,12 +109,13 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         settings: &settings,
         access: &args.access,
         password: &password,
+        dav: &dav,
         journal: &journal,
         monitor: &monitor,
     };
     let outcomes = run.accounts(&accounts, usize::from(args.connections));
     monitor.done();
-    tell(args, &outcomes, left_behind(&accounts), out)
+    tell(args, &outcomes, if dav.is_spoken() { 0 } else { left_behind(&accounts) }, out)
 }
 
 /// The archive and the snapshot that a plan was made for.
@@ -154,8 +163,10 @@ impl Run<'_> {
 
     fn account(&self, account: &AccountPlan, outcome: &mut Outcome) -> Result<()> {
         let entry = account.entry(self.snapshot)?;
+        let own = self.plan.login == plan::Login::Own;
+        let password = if own { self.dav.own_password(&account.target) } else { self.password };
         let mut connect =
-            || Connection::open(self.settings, &self.access.login(self.plan.login, &account.target, self.password)?);
+            || Connection::open(self.settings, &self.access.login(self.plan.login, &account.target, password)?);
         let mut connection = None;
         let mail = self.sheet.mail.as_ref();
         for collection in self.archive.collections(entry)?.iter().filter(|c| c.head.kind == CollectionKind::Mail) {
@@ -179,11 +190,21 @@ impl Run<'_> {
         if let Some(connection) = connection {
             connection.logout();
         }
+        if self.dav.is_spoken() {
+            let run = (self.archive, self.plan, self.journal, self.sheet.dav.as_ref());
+            let carried = self.dav.carry(run, account, entry, self.monitor)?;
+            outcome.sent += carried.sent;
+            outcome.claimed += carried.claimed;
+            outcome.before += carried.before;
+            outcome.refused += carried.refused;
+            outcome.changed += carried.changed;
+            outcome.bytes += carried.bytes;
+        }
         Ok(())
     }
 }
 
-/// Calendar objects, contacts and files of these accounts: this version carries mail only.
+/// Calendar objects, contacts and files of these accounts, which have no way to a target that speaks no DAV.
 pub(super) fn left_behind(accounts: &[&AccountPlan]) -> u64 {
     accounts.iter().flat_map(|a| &a.folders).filter(|f| f.part != Part::Mail && !f.skip).map(|f| f.items).sum()
 }
@@ -191,7 +212,7 @@ pub(super) fn left_behind(accounts: &[&AccountPlan]) -> u64 {
 fn tell_plan(accounts: &[&AccountPlan], out: &mut Output<'_>) -> Result<u8> {
     let mut items = 0;
     for account in accounts {
-        for folder in account.folders.iter().filter(|f| f.part == Part::Mail && !f.skip) {
+        for folder in account.folders.iter().filter(|f| !f.skip) {
             items += folder.items;
             let (from, to) = (printable(&folder.from.to_string()), printable(&folder.to.to_string()));
             out.line(format_args!(
@@ -202,22 +223,24 @@ fn tell_plan(accounts: &[&AccountPlan], out: &mut Output<'_>) -> Result<u8> {
             ))?;
         }
     }
-    out.verdict(&Verdict::Pass(format!("{items} messages would be sent, nothing was")))
+    out.verdict(&Verdict::Pass(format!("{items} items would be sent, nothing was")))
 }
 
 fn tell(args: &Args, outcomes: &[Outcome], left: u64, out: &mut Output<'_>) -> Result<u8> {
     let sum = |f: fn(&Outcome) -> u64| outcomes.iter().map(f).sum::<u64>();
     let failed: Vec<&Outcome> = outcomes.iter().filter(|o| o.error.is_some()).collect();
     let there = sum(|o| o.sent + o.claimed + o.before);
-    let refused = sum(|o| o.refused);
+    let (refused, changed) = (sum(|o| o.refused), sum(|o| o.changed));
     let verdict = if left > 0 {
         Verdict::WithExceptions(format!(
-            "{there} messages are on the server, {refused} were refused; {left} calendar objects, contacts and files are not carried by this version"
+            "{there} items are on the server, {refused} were refused; {left} calendar objects, contacts and files have no way: the server speaks no DAV"
         ))
-    } else if refused == 0 {
-        Verdict::Pass(format!("{there} messages are on the server, {} sent now", sum(|o| o.sent)))
+    } else if refused + changed == 0 {
+        Verdict::Pass(format!("{there} items are on the server, {} sent now", sum(|o| o.sent)))
     } else {
-        Verdict::WithExceptions(format!("{there} messages are on the server, {refused} were refused and stay in the archive"))
+        Verdict::WithExceptions(format!(
+            "{there} items are on the server, {changed} of them changed by it; {refused} were refused and stay in the archive"
+        ))
     };
     if args.json {
         let words = if failed.is_empty() { verdict.words() } else { format!("FAIL: {} accounts are not finished", failed.len()) };
@@ -226,8 +249,8 @@ fn tell(args: &Args, outcomes: &[Outcome], left: u64, out: &mut Output<'_>) -> R
         for o in outcomes {
             let (account, found) = (printable(&o.account), o.claimed);
             out.line(format_args!(
-                "{account}: sent {}, found there {found}, there before {}, refused {}",
-                o.sent, o.before, o.refused
+                "{account}: sent {}, found there {found}, there before {}, changed by the server {}, refused {}",
+                o.sent, o.before, o.changed, o.refused
             ))?;
         }
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::groupware::{Dav, Passwords};
 use super::output::{Output, Verdict as Ending};
 use super::replay::{left_behind, opened};
 use super::target::Access;
@@ -22,7 +23,7 @@ use crate::validate::read::compare;
 
 /// Read everything back from the server and compare it with the archive, item by item
 ///
-/// Every message is fetched and hashed, and found to be identical, equivalent (by which rule), changed (what), missing, extra or
+/// Every message and file is fetched and hashed, every calendar object and card compared property by property, and found to be identical, equivalent (by which rule), changed (what), missing, extra or
 /// there twice. DIR/differences.jsonl lists all that is not identical. Nothing is written to the server.
 ///
 /// Example: floe validate --plan acme.plan.toml --admin admin --password-file pw --report acme.report
@@ -36,6 +37,8 @@ pub(super) struct Args {
     accounts: Vec<String>,
     #[command(flatten)]
     access: Access,
+    #[command(flatten)]
+    passwords: Passwords,
     /// Folder for the lists; made when it is not there
     #[arg(long, value_name = "DIR")]
     report: PathBuf,
@@ -83,6 +86,10 @@ struct Row<'a> {
     source: Option<&'a str>,
     uid: Option<u32>,
     message_id: Option<&'a str>,
+    /// UID of a calendar object or card, or path of a file.
+    name: Option<&'a str>,
+    href: Option<&'a str>,
+    rule: Option<&'static str>,
     differences: &'a [Difference],
 }
 
@@ -96,20 +103,35 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let mut rows = BufWriter::new(File::create(&path).map_err(failed)?);
     let settings = args.access.imap_of(&plan)?;
     let password = args.access.password()?;
+    let dav = Dav::of(&plan, &args.access, &password, &args.passwords)?;
     let monitor = Terminal::new(args.json);
     monitor.phase("validate", None);
     let mut totals = BTreeMap::new();
     let accounts = plan.accounts_of(&args.accounts);
+    let own = plan.login == plan::Login::Own;
     for account in &accounts {
         let counts = totals.entry(account.source.clone()).or_insert_with(Counts::default);
-        check_account(args, &plan, account, &archive, &snapshot, &settings, &password, &monitor, &mut |folder, compared| {
+        check_account(args, &plan, account, &archive, &snapshot, &settings, if own { dav.own_password(&account.target) } else { &password }, &monitor, &mut |folder, compared| {
             counts.note(&compared.verdict);
-            write_row(&mut rows, account, folder, compared)
+            write_row(&mut rows, &compared.verdict, &row_of(account, folder, compared))
         })?;
+        if dav.is_spoken() {
+            dav.check(&archive, account, account.entry(&snapshot)?, &monitor, &mut |folder, compared| {
+                counts.note(&compared.verdict);
+                let row = Row {
+                    item: compared.item,
+                    source: compared.source.as_deref(),
+                    name: Some(&compared.name),
+                    href: compared.href.as_deref(),
+                    ..Row::new(account, folder, &compared.verdict)
+                };
+                write_row(&mut rows, &compared.verdict, &row)
+            })?;
+        }
     }
     monitor.done();
     rows.flush().map_err(failed)?;
-    tell(args, &totals, left_behind(&accounts), &path, out)
+    tell(args, &totals, if dav.is_spoken() { 0 } else { left_behind(&accounts) }, &path, out)
 }
 
 /// Compares the mail folders of one account.
@@ -126,48 +148,61 @@ fn check_account(
     each: &mut dyn FnMut(&plan::FolderPlan, &Compared) -> Result<()>,
 ) -> Result<()> {
     let entry = account.entry(snapshot)?;
-    let mut connection = Connection::open(settings, &args.access.login(plan.login, &account.target, password)?)?;
+    // A target may have no IMAP at all.
+    let mut connection = None;
     for collection in archive.collections(entry)?.iter().filter(|c| c.head.kind == CollectionKind::Mail) {
         let Some(folder) = account.folder(&collection.head.path, Part::Mail) else { continue };
+        let connection = match &mut connection {
+            Some(open) => open,
+            None => connection.insert(Connection::open(settings, &args.access.login(plan.login, &account.target, password)?)?),
+        };
         let mailbox = connection.names().write(&folder.to.0)?;
-        for compared in compare(&mut connection, &mailbox, archive, collection, monitor)? {
+        for compared in compare(connection, &mailbox, archive, collection, monitor)? {
             each(folder, &compared)?;
         }
     }
-    connection.logout();
+    if let Some(connection) = connection {
+        connection.logout();
+    }
     Ok(())
 }
 
-fn write_row(
-    rows: &mut impl std::io::Write,
-    account: &AccountPlan,
-    folder: &plan::FolderPlan,
-    compared: &Compared,
-) -> Result<()> {
-    let (outcome, differences): (_, &[Difference]) = match &compared.verdict {
-        Verdict::Identical => return Ok(()),
-        Verdict::Equivalent(_) => ("equivalent", &[]),
-        Verdict::Changed(differences) => ("changed", differences),
-        Verdict::Missing => ("missing", &[]),
-        Verdict::Duplicate => ("duplicate", &[]),
-        Verdict::Extra => ("extra", &[]),
-    };
-    let row = Row {
-        account: &account.source,
-        folder: &folder.from,
-        mailbox: &folder.to,
-        outcome,
-        item: compared.expected.as_ref().map(|e| e.item),
-        source: compared.expected.as_ref().map(|e| e.source.as_str()),
-        uid: compared.seen.as_ref().map(|s| s.uid),
-        message_id: compared
-            .expected
-            .as_ref()
-            .and_then(|e| e.message_id.as_deref())
-            .or(compared.seen.as_ref().and_then(|s| s.message_id.as_deref())),
-        differences,
-    };
-    rows.write_all(&line(&row)?).map_err(|e| Error::new(Kind::Storage, "cannot write the differences").because(e))
+impl<'a> Row<'a> {
+    fn new(account: &'a AccountPlan, folder: &'a plan::FolderPlan, verdict: &'a Verdict) -> Self {
+        let (outcome, differences): (_, &[Difference]) = match verdict {
+            Verdict::Identical => ("identical", &[]),
+            Verdict::Equivalent(_) => ("equivalent", &[]),
+            Verdict::Changed(differences) => ("changed", differences),
+            Verdict::Missing => ("missing", &[]),
+            Verdict::Duplicate => ("duplicate", &[]),
+            Verdict::Extra => ("extra", &[]),
+        };
+        let rule = match verdict {
+            Verdict::Equivalent(rule) => Some(*rule),
+            _ => None,
+        };
+        let (account, mailbox, folder) = (account.source.as_str(), &folder.to, &folder.from);
+        let (item, source, uid, message_id, name, href) = (None, None, None, None, None, None);
+        Row { account, folder, mailbox, outcome, item, source, uid, message_id, name, href, rule, differences }
+    }
+}
+
+fn row_of<'a>(account: &'a AccountPlan, folder: &'a plan::FolderPlan, compared: &'a Compared) -> Row<'a> {
+    let (expected, seen) = (compared.expected.as_ref(), compared.seen.as_ref());
+    Row {
+        item: expected.map(|e| e.item),
+        source: expected.map(|e| e.source.as_str()),
+        uid: seen.map(|s| s.uid),
+        message_id: expected.and_then(|e| e.message_id.as_deref()).or(seen.and_then(|s| s.message_id.as_deref())),
+        ..Row::new(account, folder, &compared.verdict)
+    }
+}
+
+fn write_row(rows: &mut impl std::io::Write, verdict: &Verdict, row: &Row<'_>) -> Result<()> {
+    if *verdict == Verdict::Identical {
+        return Ok(());
+    }
+    rows.write_all(&line(row)?).map_err(|e| Error::new(Kind::Storage, "cannot write the differences").because(e))
 }
 
 fn tell(args: &Args, totals: &BTreeMap<String, Counts>, left: u64, list: &Path, out: &mut Output<'_>) -> Result<u8> {
@@ -175,7 +210,7 @@ fn tell(args: &Args, totals: &BTreeMap<String, Counts>, left: u64, list: &Path, 
     let good: u64 = totals.values().map(|c| c.identical + c.equivalent).sum();
     let ending = if faults == 0 && left > 0 {
         Ending::WithExceptions(format!(
-            "{good} messages are on the server as they are in the archive; {left} calendar objects, contacts and files were not compared"
+            "{good} messages are on the server as they are in the archive; {left} calendar objects, contacts and files have no way: the server speaks no DAV"
         ))
     } else if faults == 0 {
         Ending::Pass(format!("{good} items are on the server as they are in the archive"))

@@ -162,7 +162,7 @@ impl Client {
             let answer = self.authorized(method, &path, headers, &mut body);
             let wait = match &answer {
                 Err(e) if e.kind().is_transient() => 1 << tries,
-                Ok(a) if matches!(a.status, 429 | 502..=504) => a.retry_after.unwrap_or(1 << tries),
+                Ok(a) if matches!(a.status, 423 | 429 | 502..=504) => a.retry_after.unwrap_or(1 << tries),
                 _ => 0,
             };
             if wait > 0 && tries < self.tries {

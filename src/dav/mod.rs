@@ -17,4 +17,4 @@ pub use client::{Answer, Body, Client};
 pub use collection::{Collection, CollectionType, Made, NewCollection};
 pub use discover::{Defaults, Homes};
 pub use href::{join, last_name, resource_name, same_place, segment};
-pub use object::{Entry, Object, Put};
+pub use object::{Entry, Object, Put, When};

@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
+
 use super::CollectionType;
 use super::client::{Body, Client};
 use super::href::same_place;
 use super::xml::{self, CALDAV, CARDDAV, DAV};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Objects asked for in one multiget.
 const BATCH: usize = 50;
@@ -22,6 +24,8 @@ pub struct Entry {
     pub etag: Option<String>,
     /// Bytes, where the server says.
     pub size: Option<u64>,
+    /// When it was last modified, as the server says.
+    pub modified: Option<Timestamp>,
     /// It is a collection itself.
     pub is_collection: bool,
 }
@@ -37,6 +41,15 @@ pub struct Object {
     pub bytes: Vec<u8>,
 }
 
+/// On what condition a PUT stores.
+#[derive(Clone, Copy, Debug)]
+pub enum When<'a> {
+    /// Nothing is there.
+    New,
+    /// What is there still has this tag.
+    Still(&'a str),
+}
+
 /// What became of a PUT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Put {
@@ -44,6 +57,8 @@ pub enum Put {
     Stored(Option<String>),
     /// Something has this name already.
     Exists,
+    /// What is there is not what it was.
+    Differs,
     /// Something else has this UID already, and where the server says so, which.
     UidTaken(Option<String>),
 }
@@ -55,7 +70,7 @@ impl Client {
     /// As [`Client::send`]; `Kind::Refused` when the server says no.
     pub fn list(&mut self, collection: &str) -> Result<Vec<Entry>> {
         let mut all = Vec::new();
-        self.propfind(collection, "1", "<d:getetag/><d:getcontentlength/><d:resourcetype/>", &mut |path, response| {
+        self.propfind(collection, "1", "<d:getetag/><d:getcontentlength/><d:getlastmodified/><d:resourcetype/>", &mut |path, response| {
             let (properties, _) = response.properties();
             let get = |name| properties.iter().find(|p| p.is(DAV, name));
             let text = |name| get(name).map(|p| p.text.trim().to_owned()).filter(|t| !t.is_empty());
@@ -64,6 +79,7 @@ impl Client {
                     path,
                     etag: text("getetag"),
                     size: text("getcontentlength").and_then(|t| t.parse().ok()),
+                    modified: text("getlastmodified").and_then(|t| http_date(&t)),
                     is_collection: get("resourcetype").is_some_and(|t| t.child(DAV, "collection").is_some()),
                 });
             }
@@ -74,9 +90,24 @@ impl Client {
     /// Stores a resource where none is. No invitation leaves.
     ///
     /// # Errors
-    /// As [`Client::send`]; `Kind::Refused` when the server says no for another reason than a name or UID that is taken.
+    /// As [`Client::put`].
     pub fn put_new(&mut self, path: &str, body: Body<'_>) -> Result<Put> {
-        let answer = self.send("PUT", path, &[("If-None-Match", "*"), NO_INVITATIONS], body)?;
+        self.put(path, body, When::New, None)
+    }
+
+    /// Stores a resource on a condition, with the modification time that some servers keep. No invitation leaves.
+    ///
+    /// # Errors
+    /// As [`Client::send`]; `Kind::Refused` when the server says no for another reason than a name or UID that is taken.
+    pub fn put(&mut self, path: &str, body: Body<'_>, when: When<'_>, modified: Option<Timestamp>) -> Result<Put> {
+        let modified = modified.map(|at| at.as_second().to_string());
+        let mut headers = vec![NO_INVITATIONS];
+        headers.push(match when {
+            When::New => ("If-None-Match", "*"),
+            When::Still(etag) => ("If-Match", etag),
+        });
+        headers.extend(modified.as_deref().map(|seconds| ("X-OC-Mtime", seconds)));
+        let answer = self.send("PUT", path, &headers, body)?;
         match answer.status {
             200..=299 => Ok(Put::Stored(answer.etag)),
             403 | 409 | 412 => {
@@ -86,11 +117,14 @@ impl Client {
                     Some("no-uid-conflict" | "unique-scheduling-object-resource") => {
                         Ok(Put::UidTaken(href.and_then(|href| self.path_of(&href).ok())))
                     }
-                    None if status == 412 => Ok(Put::Exists),
+                    None if status == 412 => Ok(match when {
+                        When::New => Put::Exists,
+                        When::Still(_) => Put::Differs,
+                    }),
                     Some("resource-must-be-null") => Ok(Put::Exists),
                     other => {
                         let why = crate::model::printable(other.unwrap_or("no reason given"));
-                        Err(crate::Error::new(Kind::Refused, format!("PUT: refused, {why}"))
+                        Err(Error::new(Kind::Refused, format!("PUT: refused, {why}"))
                             .with("status", status)
                             .with("path", path))
                     }
@@ -110,6 +144,24 @@ impl Client {
             200 => {
                 let etag = answer.etag.clone();
                 Ok(Some(Object { path: path.to_owned(), etag, bytes: answer.bytes(max_bytes)? }))
+            }
+            404 | 410 => Ok(None),
+            _ => Err(answer.refusal("GET", path)),
+        }
+    }
+
+    /// Copies a resource's bytes as they come, and gives their number and the tag; nothing when there is none.
+    ///
+    /// # Errors
+    /// As [`Client::send`]; `Kind::Unreachable` when the answer breaks off.
+    pub fn get_to(&mut self, path: &str, out: &mut dyn std::io::Write) -> Result<Option<(u64, Option<String>)>> {
+        let answer = self.send("GET", path, &[], Body::Empty)?;
+        match answer.status {
+            200 => {
+                let etag = answer.etag.clone();
+                let copied = std::io::copy(&mut answer.reader(), out);
+                let bytes = copied.map_err(|e| Error::new(Kind::Unreachable, "the server's answer broke off").because(e))?;
+                Ok(Some((bytes, etag)))
             }
             404 | 410 => Ok(None),
             _ => Err(answer.refusal("GET", path)),
@@ -167,5 +219,21 @@ impl Client {
             404 | 410 => Ok(false),
             _ => Err(answer.refusal("DELETE", path)),
         }
+    }
+}
+
+/// A date as HTTP writes it (RFC 9110 5.6.7).
+fn http_date(text: &str) -> Option<Timestamp> {
+    jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_dates_are_read() {
+        assert_eq!(http_date("Tue, 22 May 2018 14:06:46 GMT"), "2018-05-22T14:06:46Z".parse().ok());
+        assert_eq!(http_date("yesterday"), None);
     }
 }

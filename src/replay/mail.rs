@@ -12,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, Row, Status};
+use super::plan::Part;
 use crate::archive::{Archive, CollectionEntry};
 use crate::error::{Error, Result};
 use crate::imap::{Append, Body, Connection, Fetched, Messages, Want, Way, Written, is_keyword};
@@ -153,7 +154,7 @@ impl<'a> Folder<'a> {
         connection.create(job.to)?;
         let selected = connection.select(&mailbox, false)?;
         let head = &job.collection.head;
-        let name = CollectionName { target: job.target, account: job.account, kind: head.kind, path: &head.path };
+        let name = CollectionName { target: job.target, account: job.account, part: Part::Mail, path: &head.path };
         let collection = journal.collection(name, &mailbox)?;
         let mut folder = Folder {
             archive,

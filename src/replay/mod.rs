@@ -1,6 +1,7 @@
 //! Stage two: what will be done to the target, what has been done, and the doing of it. Knows archives and servers, never sources.
 
 pub mod doctor;
+pub mod groupware;
 pub mod journal;
 pub mod mail;
 pub mod plan;

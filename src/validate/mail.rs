@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::model::{Digest, Flag, Placement};
+use crate::objects::PropertyChange;
 
 /// What the archive says should be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +117,8 @@ pub enum Difference {
         /// As found.
         found: Vec<String>,
     },
+    /// A property of a calendar object or card is another.
+    Property(PropertyChange),
 }
 
 /// What became of one message.

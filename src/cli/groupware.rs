@@ -1,0 +1,207 @@
+//! What replay and validate do over DAV, one account at a time.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::target::Access;
+use crate::archive::{AccountEntry, Archive};
+use crate::dav::{Client, Homes};
+use crate::error::{Error, Kind, Result};
+use crate::model::{CollectionKind, printable};
+use crate::monitor::Monitor;
+use crate::net::{Address, Scheme, Secret};
+use crate::replay::groupware::{DavJob, Filled, fill};
+use crate::replay::journal::Journal;
+use crate::replay::plan::{AccountPlan, FolderPlan, Login, Plan};
+use crate::replay::sheet::DavSheet;
+use crate::validate::dav::{Compared, compare_folder};
+
+/// Users' own passwords.
+#[derive(Debug, clap::Args)]
+pub(super) struct Passwords {
+    /// CSV of addresses and passwords, as floe provision writes it: calendars, contacts and files are entered as their users
+    #[arg(long, value_name = "FILE")]
+    passwords: Option<PathBuf>,
+}
+
+/// How the users of a target are entered over DAV.
+pub(super) struct Dav<'a> {
+    address: Option<Address>,
+    access: &'a Access,
+    login: Login,
+    password: &'a Secret,
+    own: HashMap<String, Secret>,
+}
+
+/// The DAV address of a target; an IMAP server alone has none.
+pub(super) fn dav_address(to: &Address, given: Option<&Address>) -> Option<Address> {
+    let web = matches!(to.scheme, Scheme::Http | Scheme::Https);
+    given.cloned().or_else(|| web.then(|| to.clone()))
+}
+
+impl<'a> Dav<'a> {
+    /// As the plan and the person say.
+    pub(super) fn of(plan: &Plan, access: &'a Access, password: &'a Secret, passwords: &Passwords) -> Result<Self> {
+        let given = plan.dav.as_deref().map(str::parse).transpose()?;
+        let address = dav_address(&plan.to.parse()?, given.as_ref());
+        let own = passwords.passwords.as_deref().map_or_else(|| Ok(HashMap::new()), read_passwords)?;
+        Ok(Dav { address, access, login: plan.login, password, own })
+    }
+
+    /// One account, with the password given for it.
+    pub(super) fn of_account(address: Address, access: &'a Access, login: Login, password: &'a Secret) -> Self {
+        Dav { address: Some(address), access, login, password, own: HashMap::new() }
+    }
+
+    /// Has the target any?
+    pub(super) fn is_spoken(&self) -> bool {
+        self.address.is_some()
+    }
+
+    /// The password of a user's own login.
+    pub(super) fn own_password(&self, user: &str) -> &Secret {
+        self.own.get(&user.to_lowercase()).unwrap_or(self.password)
+    }
+
+    /// Enters a user's account.
+    ///
+    /// # Errors
+    /// `Kind::Refused` when the server does not let the administrator act for users.
+    pub(super) fn enter(&self, user: &str) -> Result<(Client, Homes)> {
+        let address = self.address.as_ref().ok_or_else(|| Error::usage("the target speaks no DAV"))?;
+        let client = |name: &str, password: &Secret, on_behalf_of: Option<&str>| {
+            let (user, on_behalf_of) = (name.to_owned(), on_behalf_of.map(str::to_owned));
+            let login = crate::dav::Login { user, password: password.clone(), on_behalf_of };
+            Client::new(address.clone(), login, &self.access.trust()?)
+        };
+        let admin = match self.login {
+            Login::Own => None,
+            _ if self.own.contains_key(&user.to_lowercase()) => None,
+            _ => Some(self.access.admin()?).filter(|admin| !admin.eq_ignore_ascii_case(user)),
+        };
+        let Some(admin) = admin else {
+            let mut client = client(user, self.own_password(user), None)?;
+            let homes = client.discover()?;
+            return Ok((client, homes));
+        };
+        let mut acting = client(admin, self.password, Some(user))?;
+        let homes = acting.discover()?;
+        // A server that does not know of acting for others lets the administrator into the administrator's own calendars.
+        if client(admin, self.password, None)?.discover()?.principal == homes.principal {
+            return Err(Error::new(Kind::Refused, "the server does not let the administrator act for users over DAV")
+                .with("user", user)
+                .hint("give the users' own passwords with --passwords: a CSV of addresses and passwords"));
+        }
+        Ok((acting, homes))
+    }
+
+    /// Carries an account's calendars, contacts and files over.
+    pub(super) fn carry(
+        &self,
+        run: (&Archive, &Plan, &Journal, Option<&DavSheet>),
+        account: &AccountPlan,
+        entry: &AccountEntry,
+        monitor: &dyn Monitor,
+    ) -> Result<Filled> {
+        let (archive, plan, journal, sheet) = run;
+        let mut sum = Filled::default();
+        self.each(archive, account, entry, &mut |client, homes, collection, folder| {
+            let job = DavJob {
+                target: &plan.to,
+                account: &account.source,
+                collection,
+                part: folder.part,
+                to: &folder.to.0,
+                largest: sheet.and_then(|s| s.largest_object),
+            };
+            match fill(archive, job, journal, client, homes, monitor) {
+                Ok(filled) => add(&mut sum, filled),
+                // The folder cannot be had; the others can.
+                Err(e) if matches!(e.kind(), Kind::Refused | Kind::Protocol | Kind::Usage) => {
+                    monitor.note(&format!("{}: {e}", printable(&folder.to.to_string())));
+                    sum.refused += folder.items;
+                }
+                Err(e) => return Err(e),
+            }
+            Ok(())
+        })?;
+        Ok(sum)
+    }
+
+    /// Compares an account's calendars, contacts and files.
+    pub(super) fn check(
+        &self,
+        archive: &Archive,
+        account: &AccountPlan,
+        entry: &AccountEntry,
+        monitor: &dyn Monitor,
+        each: &mut dyn FnMut(&FolderPlan, &Compared) -> Result<()>,
+    ) -> Result<()> {
+        self.each(archive, account, entry, &mut |client, homes, collection, folder| {
+            let compared = compare_folder(client, homes, archive, collection, folder.part, &folder.to.0, monitor)?;
+            compared.iter().try_for_each(|compared| each(folder, compared))
+        })
+    }
+
+    /// Every folder of the plan that goes by DAV, with its collection.
+    fn each(
+        &self,
+        archive: &Archive,
+        account: &AccountPlan,
+        entry: &AccountEntry,
+        f: &mut dyn FnMut(&mut Client, &Homes, &crate::archive::CollectionEntry, &FolderPlan) -> Result<()>,
+    ) -> Result<()> {
+        let collections = archive.collections(entry)?;
+        let mut entered = None;
+        for collection in collections.iter().filter(|c| c.head.kind != CollectionKind::Mail) {
+            for folder in account.folders_of(&collection.head) {
+                if entered.is_none() {
+                    entered = Some(self.enter(&account.target)?);
+                }
+                if let Some((client, homes)) = &mut entered {
+                    f(client, homes, collection, folder)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn add(sum: &mut Filled, filled: Filled) {
+    sum.sent += filled.sent;
+    sum.claimed += filled.claimed;
+    sum.before += filled.before;
+    sum.refused += filled.refused;
+    sum.changed += filled.changed;
+    sum.bytes += filled.bytes;
+}
+
+/// Addresses and passwords; of an address that is there twice, the last one.
+fn read_passwords(path: &Path) -> Result<HashMap<String, Secret>> {
+    let failed = || Error::usage("this is no CSV of addresses and passwords").with("path", path.display());
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_path(path).map_err(|e| failed().because(e))?;
+    let mut all = HashMap::new();
+    for row in reader.records() {
+        // The cause would repeat the line, and with it a password.
+        let row = row.map_err(|_| failed())?;
+        let (Some(address), Some(password)) = (row.get(0), row.get(1)) else { return Err(failed()) };
+        all.insert(address.trim().to_lowercase(), Secret::new(password));
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_password_file_is_refused_without_repeating_it() {
+        let file = tempfile::NamedTempFile::new().expect("file");
+        std::fs::write(file.path(), "Ann@x.test,hunter2\nbob@x.test,\"a,b\"\n").expect("write");
+        let all = read_passwords(file.path()).expect("passwords");
+        assert_eq!((all["ann@x.test"].expose(), all["bob@x.test"].expose()), ("hunter2", "a,b"));
+        std::fs::write(file.path(), "ann@x.test,hunter2\nhunter3\n").expect("write");
+        let refused = read_passwords(file.path()).map(drop).expect_err("refused");
+        assert!(!format!("{refused:?}{refused}").contains("hunter"), "{refused}");
+    }
+}
