@@ -10,7 +10,7 @@ use std::process::Command;
 
 use floe::archive::Archive;
 use floe::model::{CollectionKind, CollectionPath, Digest, Ledger, Outcome as Kept, Place, Placement};
-use floe::report::{Builder, Class, Example, Finding, Forecast, Job, Outcome, Report, header};
+use floe::report::{Builder, Change, Class, Example, Finding, Forecast, Job, Outcome, Report, header};
 use serde_json::Value;
 use support::mail::Maildir;
 use support::program::{on, run, snapshot};
@@ -43,6 +43,10 @@ fn example(text: &str) -> Example {
     Example { account: text.to_owned(), folder: text.to_owned(), place: text.to_owned(), detail: text.to_owned() }
 }
 
+fn change(what: &str, detail: &str) -> Change {
+    Change { what: what.to_owned(), detail: detail.to_owned() }
+}
+
 /// A comparison with every finding, all of whose names are hostile.
 fn hostile(folder: &Path) -> Report {
     let mut report = builder(folder, Job::Validate);
@@ -50,7 +54,8 @@ fn hostile(folder: &Path) -> Report {
     let findings = [
         Finding::Identical,
         Finding::Equivalent(HOSTILE[0].to_owned()),
-        Finding::Changed(vec!["flag \\Seen".to_owned(), HOSTILE[1].to_owned()]),
+        Finding::Changed(vec![change("flag \\Seen", ""), change(HOSTILE[1], HOSTILE[2])]),
+        Finding::Altered(vec![change(HOSTILE[2], HOSTILE[0])]),
         Finding::Missing,
         Finding::Extra,
         Finding::Duplicate,
@@ -104,7 +109,7 @@ fn json_csv_and_page_say_the_same_numbers() {
     let report = hostile(folder.path());
     let json = json(folder.path());
     let each = HOSTILE.len() as u64;
-    for member in ["identical", "equivalent", "changed", "missing", "extra", "duplicate", "refused"] {
+    for member in ["identical", "equivalent", "changed", "altered", "missing", "extra", "duplicate", "refused"] {
         assert_eq!(json["compare"]["all"][member], each, "{member}");
         let folders = json["totals"]["folders"].as_array().unwrap();
         assert_eq!(folders.iter().map(|f| f["compare"][member].as_u64().unwrap()).sum::<u64>(), each);

@@ -1,4 +1,4 @@
-//! What replay and validate do over DAV, one account at a time.
+//! How replay, validate and the doctor enter accounts over DAV, and the carrying of one account.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,11 @@ use crate::dav::{Client, Homes};
 use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionKind, printable};
 use crate::monitor::Monitor;
-use crate::net::{Address, Scheme, Secret};
+use crate::net::{Address, Pace, Scheme, Secret};
 use crate::replay::groupware::{DavJob, Filled, fill};
 use crate::replay::journal::Journal;
-use crate::replay::plan::{AccountPlan, FolderPlan, Login, Plan};
+use crate::replay::plan::{AccountPlan, Login, Part, Plan};
 use crate::replay::sheet::DavSheet;
-use crate::validate::dav::{Compared, compare_folder};
 
 /// Users' own passwords.
 #[derive(Debug, clap::Args)]
@@ -96,84 +95,50 @@ impl<'a> Dav<'a> {
     }
 
     /// Carries an account's calendars, contacts and files over.
-    pub(super) fn carry(
-        &self,
-        run: (&Archive, &Plan, &Journal, Option<&DavSheet>),
-        account: &AccountPlan,
-        entry: &AccountEntry,
-        monitor: &dyn Monitor,
-    ) -> Result<Filled> {
-        let (archive, plan, journal, sheet) = run;
+    pub(super) fn carry(&self, run: &Carry<'_>, account: &AccountPlan, entry: &AccountEntry) -> Result<Filled> {
         let mut sum = Filled::default();
-        self.each(archive, account, entry, &mut |client, homes, collection, folder| {
-            let job = DavJob {
-                target: &plan.to,
-                account: &account.source,
-                collection,
-                part: folder.part,
-                to: &folder.to.0,
-                largest: sheet.and_then(|s| s.largest_object),
-            };
-            match fill(archive, job, journal, client, homes, monitor) {
-                Ok(filled) => add(&mut sum, filled),
-                // The folder cannot be had; the others can.
-                Err(e) if matches!(e.kind(), Kind::Refused | Kind::Protocol | Kind::Usage) => {
-                    monitor.note(&format!("{}: {e}", printable(&folder.to.to_string())));
-                    sum.refused += folder.items;
-                }
-                Err(e) => return Err(e),
-            }
-            Ok(())
-        })?;
-        Ok(sum)
-    }
-
-    /// Compares an account's calendars, contacts and files.
-    pub(super) fn check(
-        &self,
-        archive: &Archive,
-        account: &AccountPlan,
-        entry: &AccountEntry,
-        monitor: &dyn Monitor,
-        each: &mut dyn FnMut(&FolderPlan, &Compared) -> Result<()>,
-    ) -> Result<()> {
-        self.each(archive, account, entry, &mut |client, homes, collection, folder| {
-            let compared = compare_folder(client, homes, archive, collection, folder.part, &folder.to.0, monitor)?;
-            compared.iter().try_for_each(|compared| each(folder, compared))
-        })
-    }
-
-    /// Every folder of the plan that goes by DAV, with its collection.
-    fn each(
-        &self,
-        archive: &Archive,
-        account: &AccountPlan,
-        entry: &AccountEntry,
-        f: &mut dyn FnMut(&mut Client, &Homes, &crate::archive::CollectionEntry, &FolderPlan) -> Result<()>,
-    ) -> Result<()> {
-        let collections = archive.collections(entry)?;
         let mut entered = None;
-        for collection in collections.iter().filter(|c| c.head.kind != CollectionKind::Mail) {
-            for folder in account.folders_of(&collection.head) {
-                if entered.is_none() {
-                    entered = Some(self.enter(&account.target)?);
-                }
-                if let Some((client, homes)) = &mut entered {
-                    f(client, homes, collection, folder)?;
+        for collection in run.archive.collections(entry)?.iter().filter(|c| c.head.kind != CollectionKind::Mail) {
+            for folder in account.folders_of(&collection.head).filter(|f| (run.wants)(f.part)) {
+                let (client, homes) = match &mut entered {
+                    Some(entered) => entered,
+                    None => entered.insert(self.enter(&account.target)?),
+                };
+                let job = DavJob {
+                    target: &run.plan.to,
+                    account: &account.source,
+                    collection,
+                    part: folder.part,
+                    to: &folder.to.0,
+                    largest: run.sheet.and_then(|s| s.largest_object),
+                    remove: run.remove,
+                    pace: run.pace,
+                };
+                match fill(run.archive, job, run.journal, client, homes, run.monitor) {
+                    Ok(filled) => sum.add(filled),
+                    // The folder cannot be had; the others can.
+                    Err(e) if matches!(e.kind(), Kind::Refused | Kind::Protocol | Kind::Usage) => {
+                        run.monitor.note(&format!("{}: {e}", printable(&folder.to.to_string())));
+                        sum.refused += folder.items;
+                    }
+                    Err(e) => return Err(e),
                 }
             }
         }
-        Ok(())
+        Ok(sum)
     }
 }
 
-fn add(sum: &mut Filled, filled: Filled) {
-    sum.sent += filled.sent;
-    sum.claimed += filled.claimed;
-    sum.before += filled.before;
-    sum.refused += filled.refused;
-    sum.changed += filled.changed;
-    sum.bytes += filled.bytes;
+/// What a run of replay has for all accounts.
+pub(super) struct Carry<'a> {
+    pub archive: &'a Archive,
+    pub plan: &'a Plan,
+    pub journal: &'a Journal,
+    pub sheet: Option<&'a DavSheet>,
+    pub remove: bool,
+    pub pace: &'a Pace,
+    pub wants: &'a dyn Fn(Part) -> bool,
+    pub monitor: &'a dyn Monitor,
 }
 
 /// Addresses and passwords; of an address that is there twice, the last one.

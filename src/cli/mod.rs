@@ -20,6 +20,7 @@ mod replay;
 mod show;
 mod snapshot;
 mod standin;
+mod status;
 mod target;
 mod validate;
 mod verify;
@@ -58,6 +59,7 @@ enum Command {
     Plan(plan::Args),
     Provision(provision::Args),
     Replay(replay::Args),
+    Status(status::Args),
     Validate(validate::Args),
     Rehearse(rehearse::Args),
     StandIn(standin::Args),
@@ -88,6 +90,7 @@ fn run_with(cli: Cli, out: &mut Output<'_>) -> Result<u8> {
         Command::Plan(args) => plan::run(&args, out),
         Command::Provision(args) => provision::run(&args, out),
         Command::Replay(args) => replay::run(&args, out),
+        Command::Status(args) => status::run(&args, out),
         Command::Validate(args) => validate::run(&args, out),
         Command::Rehearse(args) => rehearse::run(args, out),
         Command::StandIn(args) => standin::run(args, out),

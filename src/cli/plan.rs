@@ -19,6 +19,9 @@ use crate::replay::sheet::Sheet;
 /// Maps every account and folder of a snapshot to where it belongs on the server and writes the plan as a TOML file to read
 /// and edit. Beside it, PLAN.forecast.jsonl lists item by item what the server will refuse or change. Nothing is sent to the server.
 ///
+/// For the delta before cut-over, --update makes a plan for the newest snapshot out of one that was edited: what was decided in it stays,
+/// new accounts and folders are added. The old one is kept as PLAN.old.
+///
 /// Example: floe plan acme.floe --to imaps://mail.acme.example --sheet acme.sheet.json --out acme.plan.toml
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -37,6 +40,9 @@ pub(super) struct Args {
     /// Where to write the plan; a file that is there is not overwritten
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Bring the plan in --out up to date with the snapshot
+    #[arg(long)]
+    update: bool,
     /// What floe doctor found out about the server; careful assumptions without it
     #[arg(long, value_name = "FILE")]
     sheet: Option<PathBuf>,
@@ -73,6 +79,11 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         plan::draft(&archive, &args.archive.to_string_lossy(), &snapshot, &args.to.to_string(), args.domain.as_deref(), &sheet)?;
     drafted.imap = args.imap.as_ref().map(Address::to_string);
     drafted.dav = args.dav.as_ref().map(Address::to_string);
+    if args.update {
+        drafted = plan::renew(&archive, drafted, plan::read(&args.out)?)?;
+        let old = args.out.with_extension("toml.old");
+        std::fs::rename(&args.out, &old).map_err(|e| Error::io(Kind::Storage, "cannot keep the old plan", &old, e))?;
+    }
     let list = args.out.with_extension("forecast.jsonl");
     let mut file = create(&args.out)?;
     let mut rows =
@@ -102,7 +113,7 @@ fn create(path: &Path) -> Result<File> {
     File::create_new(path).map_err(|e| {
         let refused = Error::io(Kind::Usage, "cannot make the plan's file", path, e);
         if path.exists() {
-            refused.hint("it may hold somebody's edits: move it away, or name another with --out")
+            refused.hint("it may hold somebody's edits: bring it up to date with --update, or name another with --out")
         } else {
             refused
         }

@@ -1,33 +1,36 @@
 //! `floe replay`.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use serde::Serialize;
 
-use super::groupware::{Dav, Passwords};
+use super::groupware::{Carry, Dav, Passwords};
 use super::output::{Output, Verdict};
 use super::plan::sheet_of;
 use super::target::Access;
-use crate::archive::{Archive, Snapshot};
+use crate::archive::{AccountEntry, Archive, CollectionEntry, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::imap::{Connection, Settings};
-use crate::model::{CollectionKind, printable};
+use crate::model::{CollectionKind, Digest, printable};
 use crate::monitor::{Monitor as _, Terminal};
-use crate::net::Secret;
-use crate::replay::journal::Journal;
-use crate::replay::mail::{Filled, MailJob, fill};
+use crate::net::{Pace, Secret};
+use crate::replay::accounts::each_account;
+use crate::replay::journal::{Journal, Key};
+use crate::replay::mail::{Filled, Gone, MailJob, Removal, carry_removals, fill, state_of};
 use crate::replay::plan::{self, AccountPlan, Part, Plan};
 use crate::replay::sheet::Sheet;
 
 /// Carry an archive to the server, as the plan says
 ///
-/// Every message is appended once, with its flags, keywords and internal date; calendar objects, contacts and files go by DAV, each
-/// under a name of its own, and no invitation is sent. What was sent is kept in a journal beside the plan
-/// (PLAN.journal): run the same command again after any interruption, and it goes on without sending anything twice. What the
-/// server refuses is listed, and the rest goes on.
+/// Every message is appended once, with its flags, keywords and internal date. Calendar objects, contacts and files go by DAV, each under a
+/// name of its own, and no invitation is asked for. What was sent is kept in a journal beside the plan (PLAN.journal): run the same
+/// command again after any interruption, and it goes on without sending anything twice. What the server refuses is listed, and the rest
+/// goes on.
+///
+/// With a plan for a later snapshot of the same source (floe plan --update) it brings what is new, flags that changed, and moves between
+/// folders. What was removed at the source stays on the server, unless --remove is given; nothing is removed but what the journal
+/// proves to be sent by floe.
 ///
 /// Example: floe replay --plan acme.plan.toml --sheet acme.sheet.json --admin admin --password-file pw
 #[derive(Debug, clap::Args)]
@@ -44,6 +47,18 @@ pub(super) struct Args {
     /// Accounts at a time, one connection each
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     connections: u16,
+    /// Only this kind of item; may be given again
+    #[arg(long, value_name = "KIND")]
+    only: Vec<Only>,
+    /// Only what came since this snapshot of the archive; for a target that was filled without this journal
+    #[arg(long, value_name = "ID")]
+    since: Option<String>,
+    /// Remove from the server what floe put there and the source has no more
+    #[arg(long)]
+    remove: bool,
+    /// Items a minute at most, over all connections; by default what the capability sheet says of the server's own limit
+    #[arg(long, value_name = "N")]
+    rate: Option<u64>,
     /// Say what would be sent, and send nothing
     #[arg(long)]
     dry_run: bool,
@@ -56,6 +71,41 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// A kind of item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Only {
+    /// Messages
+    Mail,
+    /// Events and journal entries
+    Calendar,
+    /// Contacts
+    Contacts,
+    /// Tasks
+    Tasks,
+    /// Notes
+    Notes,
+    /// Files
+    Files,
+}
+
+impl Only {
+    fn of(part: Part) -> Self {
+        match part {
+            Part::Mail => Only::Mail,
+            Part::Events | Part::Journals => Only::Calendar,
+            Part::Contacts => Only::Contacts,
+            Part::Tasks => Only::Tasks,
+            Part::Notes => Only::Notes,
+            Part::Files => Only::Files,
+        }
+    }
+}
+
+/// Is that part wanted?
+fn wants(only: &[Only], part: Part) -> bool {
+    only.is_empty() || only.contains(&Only::of(part))
+}
+
 /// What became of one account.
 #[derive(Debug, Default, Serialize)]
 struct Outcome {
@@ -64,10 +114,42 @@ struct Outcome {
     claimed: u64,
     before: u64,
     refused: u64,
-    /// Of those on the server, calendar objects, contacts and files that the server changed.
+    /// Of those on the server, calendar objects, contacts and files that read back otherwise than they were sent.
     changed: u64,
     bytes: u64,
+    restated: u64,
+    not_restated: u64,
+    moved: u64,
+    removed: u64,
+    kept: u64,
+    unproven: u64,
     error: Option<String>,
+}
+
+impl Outcome {
+    /// In words; what did not occur is left out.
+    fn words(&self) -> String {
+        let all = [
+            ("sent", self.sent),
+            ("found there", self.claimed),
+            ("there before", self.before),
+            ("changed by the server", self.changed),
+            ("refused", self.refused),
+            ("flags changed", self.restated),
+            ("flags not changed, their place is not known", self.not_restated),
+            ("moved", self.moved),
+            ("removed", self.removed),
+            ("gone at the source and kept", self.kept),
+            ("gone at the source and not proven to be floe's", self.unproven),
+        ];
+        let seen: Vec<String> = all
+            .iter()
+            .enumerate()
+            .filter(|(at, (_, n))| *at == 0 || *n > 0)
+            .map(|(_, (name, n))| format!("{name} {n}"))
+            .collect();
+        seen.join(", ")
+    }
 }
 
 /// What all accounts share.
@@ -82,6 +164,10 @@ struct Run<'a> {
     dav: &'a Dav<'a>,
     journal: &'a Journal,
     monitor: &'a Terminal,
+    since: Option<&'a Snapshot>,
+    only: &'a [Only],
+    remove: bool,
+    pace: &'a Pace,
 }
 
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
@@ -93,8 +179,11 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         return Err(Error::usage("no account is left to replay").hint("look at skip in the plan, and at --account"));
     }
     if args.dry_run {
-        return tell_plan(&accounts, out);
+        return tell_plan(&accounts, &args.only, out);
     }
+    let since = args.since.as_ref().map(|id| archive.snapshot(Some(id))).transpose()?;
+    let throttle = sheet.mail.as_ref().and_then(|mail| mail.appends_per_minute);
+    let pace = Pace::per_minute(args.rate.or(throttle).unwrap_or(0));
     let settings = args.access.imap_of(&plan)?;
     let password = args.access.password()?;
     let dav = Dav::of(&plan, &args.access, &password, &args.passwords)?;
@@ -112,10 +201,14 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         dav: &dav,
         journal: &journal,
         monitor: &monitor,
+        since: since.as_ref(),
+        only: &args.only,
+        remove: args.remove,
+        pace: &pace,
     };
     let outcomes = run.accounts(&accounts, usize::from(args.connections));
     monitor.done();
-    tell(args, &outcomes, if dav.is_spoken() { 0 } else { left_behind(&accounts) }, out)
+    tell(args, &outcomes, if dav.is_spoken() { 0 } else { left_behind(&accounts, &args.only) }, out)
 }
 
 /// The archive and the snapshot that a plan was made for.
@@ -131,31 +224,14 @@ pub(super) fn opened(plan: &Plan) -> Result<(Archive, Snapshot)> {
 }
 
 impl Run<'_> {
-    /// Several accounts at a time; one that fails does not stop the others, except that a refused login does.
     fn accounts(&self, accounts: &[&AccountPlan], connections: usize) -> Vec<Outcome> {
-        let next = AtomicUsize::new(0);
-        let outcomes = Mutex::new(Vec::new());
-        thread::scope(|scope| {
-            for _ in 0..connections.min(accounts.len()) {
-                scope.spawn(|| {
-                    while let Some(account) = accounts.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let mut outcome = Outcome { account: account.source.clone(), ..Outcome::default() };
-                        if let Err(e) = self.account(account, &mut outcome) {
-                            // The same password would be refused for everybody, and servers punish guessing.
-                            if e.kind() == Kind::Login && self.plan.login != plan::Login::Own {
-                                next.store(accounts.len(), Ordering::Relaxed);
-                            }
-                            outcome.error = Some(e.to_string());
-                        }
-                        outcomes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(outcome);
-                    }
-                });
-            }
-        });
-        let mut outcomes = outcomes.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for left in accounts.iter().filter(|a| !outcomes.iter().any(|o: &Outcome| o.account == a.source)).collect::<Vec<_>>() {
-            let error = Some("not begun, since the login was refused".to_owned());
-            outcomes.push(Outcome { account: left.source.clone(), error, ..Outcome::default() });
+        let one_login = self.plan.login != plan::Login::Own;
+        let ended = each_account(accounts, connections, one_login, |account, outcome| self.account(account, outcome));
+        let mut outcomes = Vec::new();
+        for (account, (mut outcome, ended)) in accounts.iter().zip(ended) {
+            outcome.account.clone_from(&account.source);
+            outcome.error = ended.err().map(|e: Error| e.to_string());
+            outcomes.push(outcome);
         }
         outcomes.sort_unstable_by(|a, b| a.account.cmp(&b.account));
         outcomes
@@ -168,9 +244,61 @@ impl Run<'_> {
         let mut connect =
             || Connection::open(self.settings, &self.access.login(self.plan.login, &account.target, password)?);
         let mut connection = None;
+        if wants(self.only, Part::Mail) {
+            let collections = self.archive.collections(entry)?;
+            let mail: Vec<&CollectionEntry> = collections.iter().filter(|c| c.head.kind == CollectionKind::Mail).collect();
+            let gone = self.mail(account, &mail, &mut connect, &mut connection, outcome)?;
+            self.removals(account, &mail, gone, &mut connect, &mut connection, outcome)?;
+        }
+        if let Some(connection) = connection {
+            connection.logout();
+        }
+        if self.dav.is_spoken() {
+            self.groupware(account, entry, outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Fills the calendars, address books and folders of files of an account.
+    fn groupware(&self, account: &AccountPlan, entry: &AccountEntry, outcome: &mut Outcome) -> Result<()> {
+        let carry = Carry {
+            archive: self.archive,
+            plan: self.plan,
+            journal: self.journal,
+            sheet: self.sheet.dav.as_ref(),
+            remove: self.remove,
+            pace: self.pace,
+            wants: &|part| wants(self.only, part),
+            monitor: self.monitor,
+        };
+        let carried = self.dav.carry(&carry, account, entry)?;
+        outcome.sent += carried.sent;
+        outcome.claimed += carried.claimed;
+        outcome.before += carried.before;
+        outcome.refused += carried.refused;
+        outcome.changed += carried.changed;
+        outcome.bytes += carried.bytes;
+        outcome.restated += carried.restated;
+        outcome.removed += carried.removed;
+        outcome.kept += carried.kept;
+        outcome.unproven += carried.unproven;
+        Ok(())
+    }
+
+    /// Fills the mail folders of an account; what of them is gone at the source.
+    fn mail(
+        &self,
+        account: &AccountPlan,
+        collections: &[&CollectionEntry],
+        connect: &mut dyn FnMut() -> Result<Connection>,
+        connection: &mut Option<Connection>,
+        outcome: &mut Outcome,
+    ) -> Result<Vec<Gone>> {
         let mail = self.sheet.mail.as_ref();
-        for collection in self.archive.collections(entry)?.iter().filter(|c| c.head.kind == CollectionKind::Mail) {
+        let mut all_gone = Vec::new();
+        for collection in collections {
             let Some(folder) = account.folder(&collection.head.path, Part::Mail) else { continue };
+            let since = self.since.map(|snapshot| earlier(self.archive, snapshot, account, collection)).transpose()?;
             let job = MailJob {
                 target: &self.plan.to,
                 account: &account.source,
@@ -178,41 +306,79 @@ impl Run<'_> {
                 to: &folder.to.0,
                 largest: mail.and_then(|m| m.largest_message),
                 keywords: mail.is_none_or(|m| m.keywords),
+                since: since.as_ref(),
+                pace: self.pace,
             };
-            let Filled { sent, claimed, before, refused, bytes } =
-                fill(self.archive, job, self.journal, &mut connect, &mut connection, self.monitor)?;
+            let Filled { sent, claimed, before, refused, bytes, restated, not_restated, gone } =
+                fill(self.archive, job, self.journal, connect, connection, self.monitor)?;
             outcome.sent += sent;
             outcome.claimed += claimed;
             outcome.before += before;
             outcome.refused += refused;
             outcome.bytes += bytes;
+            outcome.restated += restated;
+            outcome.not_restated += not_restated;
+            all_gone.extend(gone);
         }
-        if let Some(connection) = connection {
-            connection.logout();
-        }
-        if self.dav.is_spoken() {
-            let run = (self.archive, self.plan, self.journal, self.sheet.dav.as_ref());
-            let carried = self.dav.carry(run, account, entry, self.monitor)?;
-            outcome.sent += carried.sent;
-            outcome.claimed += carried.claimed;
-            outcome.before += carried.before;
-            outcome.refused += carried.refused;
-            outcome.changed += carried.changed;
-            outcome.bytes += carried.bytes;
-        }
+        Ok(all_gone)
+    }
+
+    fn removals(
+        &self,
+        account: &AccountPlan,
+        collections: &[&CollectionEntry],
+        gone: Vec<Gone>,
+        connect: &mut dyn FnMut() -> Result<Connection>,
+        connection: &mut Option<Connection>,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let removal = Removal {
+            journal: self.journal,
+            target: &self.plan.to,
+            account: &account.source,
+            collections: &collections.iter().map(|c| c.head.path.clone()).collect(),
+            remove: self.remove,
+        };
+        let removed = carry_removals(&removal, gone, connect, connection, self.monitor)?;
+        outcome.moved = removed.moved;
+        outcome.removed += removed.removed;
+        outcome.kept += removed.kept;
+        outcome.unproven += removed.unproven;
         Ok(())
     }
 }
 
-/// Calendar objects, contacts and files of these accounts, which have no way to a target that speaks no DAV.
-pub(super) fn left_behind(accounts: &[&AccountPlan]) -> u64 {
-    accounts.iter().flat_map(|a| &a.folders).filter(|f| f.part != Part::Mail && !f.skip).map(|f| f.items).sum()
+/// What an earlier snapshot holds of a collection: the key of each placement, and its flags and keywords.
+fn earlier(
+    archive: &Archive,
+    snapshot: &Snapshot,
+    account: &AccountPlan,
+    collection: &CollectionEntry,
+) -> Result<HashMap<Key, u64>> {
+    let mut held = HashMap::new();
+    let Ok(entry) = account.entry(snapshot) else { return Ok(held) };
+    let same = |c: &&CollectionEntry| c.head.kind == collection.head.kind && c.head.path == collection.head.path;
+    if let Some(before) = archive.collections(entry)?.iter().find(same) {
+        let mut times: HashMap<Digest, u32> = HashMap::new();
+        archive.placements(before, &mut |item| {
+            let n = times.entry(item.sha256).and_modify(|n| *n += 1).or_insert(0);
+            held.insert(Key::of_item(&item.sha256, *n), state_of(&item));
+            Ok(())
+        })?;
+    }
+    Ok(held)
 }
 
-fn tell_plan(accounts: &[&AccountPlan], out: &mut Output<'_>) -> Result<u8> {
+/// Calendar objects, contacts and files of these accounts, which have no way to a target that speaks no DAV.
+fn left_behind(accounts: &[&AccountPlan], only: &[Only]) -> u64 {
+    let folders = accounts.iter().flat_map(|a| &a.folders);
+    folders.filter(|f| f.part != Part::Mail && !f.skip && wants(only, f.part)).map(|f| f.items).sum()
+}
+
+fn tell_plan(accounts: &[&AccountPlan], only: &[Only], out: &mut Output<'_>) -> Result<u8> {
     let mut items = 0;
     for account in accounts {
-        for folder in account.folders.iter().filter(|f| !f.skip) {
+        for folder in account.folders.iter().filter(|f| !f.skip && wants(only, f.part)) {
             items += folder.items;
             let (from, to) = (printable(&folder.from.to_string()), printable(&folder.to.to_string()));
             out.line(format_args!(
@@ -230,28 +396,25 @@ fn tell(args: &Args, outcomes: &[Outcome], left: u64, out: &mut Output<'_>) -> R
     let sum = |f: fn(&Outcome) -> u64| outcomes.iter().map(f).sum::<u64>();
     let failed: Vec<&Outcome> = outcomes.iter().filter(|o| o.error.is_some()).collect();
     let there = sum(|o| o.sent + o.claimed + o.before);
-    let (refused, changed) = (sum(|o| o.refused), sum(|o| o.changed));
-    let verdict = if left > 0 {
-        Verdict::WithExceptions(format!(
-            "{there} items are on the server, {refused} were refused; {left} calendar objects, contacts and files have no way: the server speaks no DAV"
-        ))
-    } else if refused + changed == 0 {
-        Verdict::Pass(format!("{there} items are on the server, {} sent now", sum(|o| o.sent)))
-    } else {
-        Verdict::WithExceptions(format!(
-            "{there} items are on the server, {changed} of them changed by it; {refused} were refused and stay in the archive"
-        ))
-    };
+    let refused = sum(|o| o.refused);
+    let done = format!("{there} items are on the server, {} sent now", sum(|o| o.sent));
+    let open = [
+        (sum(|o| o.changed), "of them read back otherwise than they were sent"),
+        (refused, "were refused and stay in the archive"),
+        (sum(|o| o.not_restated), "have other flags at the source, and their place on the server is not known"),
+        (sum(|o| o.kept), "are gone at the source and stay on the server (--remove takes them away)"),
+        (sum(|o| o.unproven), "are gone at the source and stay on the server, not proven to be sent by floe"),
+        (left, "calendar objects, contacts and files have no way: the server speaks no DAV"),
+    ];
+    let open: Vec<String> = open.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let verdict =
+        if open.is_empty() { Verdict::Pass(done) } else { Verdict::WithExceptions(format!("{done}; {}", open.join("; "))) };
     if args.json {
         let words = if failed.is_empty() { verdict.words() } else { format!("FAIL: {} accounts are not finished", failed.len()) };
         out.json(&serde_json::json!({ "accounts": outcomes, "verdict": words }))?;
     } else {
         for o in outcomes {
-            let (account, found) = (printable(&o.account), o.claimed);
-            out.line(format_args!(
-                "{account}: sent {}, found there {found}, there before {}, changed by the server {}, refused {}",
-                o.sent, o.before, o.changed, o.refused
-            ))?;
+            out.line(format_args!("{}: {}", printable(&o.account), o.words()))?;
         }
     }
     if let Some(first) = failed.first() {

@@ -1,30 +1,28 @@
 //! `floe validate`.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
-
-use serde::Serialize;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use super::groupware::{Dav, Passwords};
-use super::output::{Output, Verdict as Ending};
-use super::replay::{left_behind, opened};
+use super::output::{Output, Verdict};
+use super::replay::opened;
 use super::target::Access;
-use crate::archive::{Archive, Snapshot, line};
 use crate::error::{Error, Kind, Result};
-use crate::imap::{Connection, Settings};
-use crate::model::{CollectionKind, CollectionPath, Digest};
+use crate::imap::Connection;
+use crate::model::printable;
 use crate::monitor::{Monitor as _, Terminal};
-use crate::net::Secret;
-use crate::replay::plan::{self, AccountPlan, Part, Plan};
-use crate::validate::mail::{Compared, Difference, Verdict};
-use crate::validate::read::compare;
+use crate::replay::journal::Journal;
+use crate::replay::plan::{self, AccountPlan, ForecastFile, Plan};
+use crate::report::{self, Class, Compared, Example, Fixity, Outcome, Report};
+use crate::validate::{self, Job};
 
 /// Read everything back from the server and compare it with the archive, item by item
 ///
-/// Every message and file is fetched and hashed, every calendar object and card compared property by property, and found to be identical, equivalent (by which rule), changed (what), missing, extra or
-/// there twice. DIR/differences.jsonl lists all that is not identical. Nothing is written to the server.
+/// Every message and file is fetched and hashed, every calendar object and card compared property by property, and found to be identical,
+/// equivalent (by which rule), changed (what), missing, extra or there twice; and that is held against the plan's forecast. The report in DIR is a page to read and print (report.html), JSON and CSV;
+/// items.csv has a line an item. Nothing is written to the server.
 ///
 /// Example: floe validate --plan acme.plan.toml --admin admin --password-file pw --report acme.report
 #[derive(Debug, clap::Args)]
@@ -35,11 +33,20 @@ pub(super) struct Args {
     /// Only this account of the archive; may be given again
     #[arg(long = "account", value_name = "NAME")]
     accounts: Vec<String>,
+    /// Compare only so many items, drawn by the seed; what is on the server besides is not looked at then
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    sample: Option<u32>,
+    /// Draws the same sample again
+    #[arg(long, value_name = "S", default_value_t = 1, requires = "sample")]
+    seed: u64,
+    /// Accounts at a time, one connection each
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    connections: u16,
     #[command(flatten)]
     access: Access,
     #[command(flatten)]
     passwords: Passwords,
-    /// Folder for the lists; made when it is not there
+    /// Folder for the report; made when it is not there
     #[arg(long, value_name = "DIR")]
     report: PathBuf,
     /// Print the result as JSON
@@ -47,191 +54,150 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// How often each outcome.
-#[derive(Clone, Debug, Default, Serialize)]
-struct Counts {
-    identical: u64,
-    equivalent: u64,
-    changed: u64,
-    missing: u64,
-    duplicate: u64,
-    extra: u64,
-}
-
-impl Counts {
-    fn note(&mut self, verdict: &Verdict) {
-        *match verdict {
-            Verdict::Identical => &mut self.identical,
-            Verdict::Equivalent(_) => &mut self.equivalent,
-            Verdict::Changed(_) => &mut self.changed,
-            Verdict::Missing => &mut self.missing,
-            Verdict::Duplicate => &mut self.duplicate,
-            Verdict::Extra => &mut self.extra,
-        } += 1;
-    }
-
-    fn faults(&self) -> u64 {
-        self.changed + self.missing + self.duplicate + self.extra
-    }
-}
-
-/// One line of differences.jsonl.
-#[derive(Serialize)]
-struct Row<'a> {
-    account: &'a str,
-    folder: &'a CollectionPath,
-    mailbox: &'a CollectionPath,
-    outcome: &'static str,
-    item: Option<Digest>,
-    source: Option<&'a str>,
-    uid: Option<u32>,
-    message_id: Option<&'a str>,
-    /// UID of a calendar object or card, or path of a file.
-    name: Option<&'a str>,
-    href: Option<&'a str>,
-    rule: Option<&'static str>,
-    differences: &'a [Difference],
-}
-
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let plan = plan::read(&args.plan)?;
     let (archive, snapshot) = opened(&plan)?;
-    std::fs::create_dir_all(&args.report)
-        .map_err(|e| Error::io(Kind::Storage, "cannot make the report's folder", &args.report, e))?;
-    let path = args.report.join("differences.jsonl");
-    let failed = |e| Error::io(Kind::Storage, "cannot write the differences", &path, e);
-    let mut rows = BufWriter::new(File::create(&path).map_err(failed)?);
+    let accounts = plan.accounts_of(&args.accounts);
+    if accounts.is_empty() {
+        return Err(Error::usage("no account is left to compare").hint("look at skip in the plan, and at --account"));
+    }
+    let mut builder =
+        report::begin(&args.report, report::Job::Validate, (&archive, Path::new(&plan.archive)), &snapshot, options(args))?;
+    builder.compare_method("SHA-256 of what the target gives back, flags, keywords and internal date of every message; calendar objects and cards property by \
+         property; SHA-256 and modification time of every file");
+    describe(args, &plan, &mut builder);
+    let forecast = forecast_of(&args.plan, &mut builder)?;
     let settings = args.access.imap_of(&plan)?;
     let password = args.access.password()?;
     let dav = Dav::of(&plan, &args.access, &password, &args.passwords)?;
+    let connect = |account: &AccountPlan| {
+        let own = plan.login == plan::Login::Own;
+        let password = if own { dav.own_password(&account.target) } else { &password };
+        Connection::open(&settings, &args.access.login(plan.login, &account.target, password)?)
+    };
+    let enter = |account: &AccountPlan| dav.enter(&account.target);
     let monitor = Terminal::new(args.json);
-    monitor.phase("validate", None);
-    let mut totals = BTreeMap::new();
-    let accounts = plan.accounts_of(&args.accounts);
-    let own = plan.login == plan::Login::Own;
-    for account in &accounts {
-        let counts = totals.entry(account.source.clone()).or_insert_with(Counts::default);
-        check_account(args, &plan, account, &archive, &snapshot, &settings, if own { dav.own_password(&account.target) } else { &password }, &monitor, &mut |folder, compared| {
-            counts.note(&compared.verdict);
-            write_row(&mut rows, &compared.verdict, &row_of(account, folder, compared))
-        })?;
-        if dav.is_spoken() {
-            dav.check(&archive, account, account.entry(&snapshot)?, &monitor, &mut |folder, compared| {
-                counts.note(&compared.verdict);
-                let row = Row {
-                    item: compared.item,
-                    source: compared.source.as_deref(),
-                    name: Some(&compared.name),
-                    href: compared.href.as_deref(),
-                    ..Row::new(account, folder, &compared.verdict)
-                };
-                write_row(&mut rows, &compared.verdict, &row)
-            })?;
-        }
-    }
+    let bytes = args.sample.is_none().then(|| accounts.iter().map(|a| a.bytes).sum());
+    monitor.phase("validate", bytes);
+    let journal = args.plan.with_extension("journal");
+    let journal = (args.sample.is_some() && journal.exists()).then(|| Journal::look(&journal)).transpose()?;
+    let begun = Instant::now();
+    let job = Job {
+        plan: &plan,
+        archive: &archive,
+        snapshot: &snapshot,
+        forecast: forecast.as_ref(),
+        journal: journal.as_ref(),
+        accounts: &accounts,
+        sample: args.sample.map(|items| (items as usize, args.seed)),
+        connections: usize::from(args.connections),
+        connect: &connect,
+        enter: if dav.is_spoken() { Some(&enter) } else { None },
+        monitor: &monitor,
+    };
+    let builder = Mutex::new(builder);
+    let left = validate::run(&job, &builder)?;
     monitor.done();
-    rows.flush().map_err(failed)?;
-    tell(args, &totals, if dav.is_spoken() { 0 } else { left_behind(&accounts) }, &path, out)
+    let mut builder = builder.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(fixity) = &mut builder.fixity {
+        fixity.elapsed_ms = begun.elapsed().as_millis() as u64;
+    }
+    if left > 0 {
+        let detail = format!("{left} calendar objects, contacts and files");
+        let example = Example { account: String::new(), folder: String::new(), place: String::new(), detail };
+        builder.exception(Class::Note, "not compared: the server speaks no DAV", example)?;
+    }
+    tell(args, &builder.finish()?, out)
 }
 
-/// Compares the mail folders of one account.
-#[expect(clippy::too_many_arguments, reason = "all of them are what one run knows; a struct would have this one user")]
-fn check_account(
-    args: &Args,
-    plan: &Plan,
-    account: &AccountPlan,
-    archive: &Archive,
-    snapshot: &Snapshot,
-    settings: &Settings,
-    password: &Secret,
-    monitor: &Terminal,
-    each: &mut dyn FnMut(&plan::FolderPlan, &Compared) -> Result<()>,
-) -> Result<()> {
-    let entry = account.entry(snapshot)?;
-    // A target may have no IMAP at all.
-    let mut connection = None;
-    for collection in archive.collections(entry)?.iter().filter(|c| c.head.kind == CollectionKind::Mail) {
-        let Some(folder) = account.folder(&collection.head.path, Part::Mail) else { continue };
-        let connection = match &mut connection {
-            Some(open) => open,
-            None => connection.insert(Connection::open(settings, &args.access.login(plan.login, &account.target, password)?)?),
-        };
-        let mailbox = connection.names().write(&folder.to.0)?;
-        for compared in compare(connection, &mailbox, archive, collection, monitor)? {
-            each(folder, &compared)?;
+/// The options in use, for the report; none of them is a secret.
+fn options(args: &Args) -> BTreeMap<String, String> {
+    let mut options = BTreeMap::from([("plan".to_owned(), args.plan.display().to_string())]);
+    if !args.accounts.is_empty() {
+        options.insert("account".to_owned(), args.accounts.join(", "));
+    }
+    if let Some(sample) = args.sample {
+        options.insert("sample".to_owned(), sample.to_string());
+        options.insert("seed".to_owned(), args.seed.to_string());
+    }
+    options
+}
+
+fn describe(args: &Args, plan: &Plan, builder: &mut report::Builder) {
+    builder.scope.target = Some(plan.imap.clone().unwrap_or_else(|| plan.to.clone()));
+    builder.fixity = Some(Fixity { level: "replay compare".to_owned(), ..Fixity::default() });
+    let scope = &mut builder.scope;
+    for account in plan.accounts.iter().filter(|a| a.skip) {
+        scope.out_of_scope.push(format!("{}: the plan leaves the account out.", account.source));
+    }
+    scope.filters.extend(args.accounts.iter().map(|name| format!("account {name}")));
+    if let Some(items) = args.sample {
+        scope.filters.push(format!("a sample of {items} items drawn with the seed {}", args.seed));
+        scope.out_of_scope.push("Items that are not in the sample, and what is on the target besides.".to_owned());
+    }
+}
+
+/// The forecast beside the plan. Where there is none, nothing counts as foreseen, and the report says so.
+fn forecast_of(plan: &Path, builder: &mut report::Builder) -> Result<Option<ForecastFile>> {
+    let path = plan.with_extension("forecast.jsonl");
+    if path.exists() {
+        return ForecastFile::open(&path).map(Some);
+    }
+    let detail = "make it anew with floe plan".to_owned();
+    let (account, folder) = (String::new(), String::new());
+    let example = Example { account, folder, place: path.display().to_string(), detail };
+    builder.exception(Class::Note, "there is no file of the forecast beside the plan", example)?;
+    Ok(None)
+}
+
+fn tell(args: &Args, report: &Report, out: &mut Output<'_>) -> Result<u8> {
+    let all = report.compare.as_ref().map(|compare| compare.all.clone()).unwrap_or_default();
+    let page = args.report.join("report.html");
+    if !args.json {
+        for account in &report.totals.accounts {
+            if let Some(c) = &account.compare {
+                out.line(format_args!("{}: {}", printable(&account.name), counts(c)))?;
+            }
         }
+        for cause in report.exceptions.iter().filter(|cause| cause.class != Class::Skipped) {
+            out.line(format_args!("{} {}: {}", cause.count, cause.class.word(), printable(&cause.cause)))?;
+        }
+        out.line(format_args!("report {}", page.display()))?;
     }
-    if let Some(connection) = connection {
-        connection.logout();
-    }
-    Ok(())
-}
-
-impl<'a> Row<'a> {
-    fn new(account: &'a AccountPlan, folder: &'a plan::FolderPlan, verdict: &'a Verdict) -> Self {
-        let (outcome, differences): (_, &[Difference]) = match verdict {
-            Verdict::Identical => ("identical", &[]),
-            Verdict::Equivalent(_) => ("equivalent", &[]),
-            Verdict::Changed(differences) => ("changed", differences),
-            Verdict::Missing => ("missing", &[]),
-            Verdict::Duplicate => ("duplicate", &[]),
-            Verdict::Extra => ("extra", &[]),
-        };
-        let rule = match verdict {
-            Verdict::Equivalent(rule) => Some(*rule),
-            _ => None,
-        };
-        let (account, mailbox, folder) = (account.source.as_str(), &folder.to, &folder.from);
-        let (item, source, uid, message_id, name, href) = (None, None, None, None, None, None);
-        Row { account, folder, mailbox, outcome, item, source, uid, message_id, name, href, rule, differences }
-    }
-}
-
-fn row_of<'a>(account: &'a AccountPlan, folder: &'a plan::FolderPlan, compared: &'a Compared) -> Row<'a> {
-    let (expected, seen) = (compared.expected.as_ref(), compared.seen.as_ref());
-    Row {
-        item: expected.map(|e| e.item),
-        source: expected.map(|e| e.source.as_str()),
-        uid: seen.map(|s| s.uid),
-        message_id: expected.and_then(|e| e.message_id.as_deref()).or(seen.and_then(|s| s.message_id.as_deref())),
-        ..Row::new(account, folder, &compared.verdict)
-    }
-}
-
-fn write_row(rows: &mut impl std::io::Write, verdict: &Verdict, row: &Row<'_>) -> Result<()> {
-    if *verdict == Verdict::Identical {
-        return Ok(());
-    }
-    rows.write_all(&line(row)?).map_err(|e| Error::new(Kind::Storage, "cannot write the differences").because(e))
-}
-
-fn tell(args: &Args, totals: &BTreeMap<String, Counts>, left: u64, list: &Path, out: &mut Output<'_>) -> Result<u8> {
-    let faults: u64 = totals.values().map(Counts::faults).sum();
-    let good: u64 = totals.values().map(|c| c.identical + c.equivalent).sum();
-    let ending = if faults == 0 && left > 0 {
-        Ending::WithExceptions(format!(
-            "{good} messages are on the server as they are in the archive; {left} calendar objects, contacts and files have no way: the server speaks no DAV"
-        ))
-    } else if faults == 0 {
-        Ending::Pass(format!("{good} items are on the server as they are in the archive"))
-    } else {
-        Ending::WithExceptions(format!("{good} items are as they should be, {faults} are not; see {}", list.display()))
+    let good = all.identical + all.equivalent;
+    let verdict = match report.verdict.result {
+        Outcome::Pass => Verdict::Pass(format!("{good} items are on the server as they are in the archive")),
+        Outcome::PassWithExceptions => Verdict::WithExceptions(format!(
+            "{good} items are as they are in the archive; the rest is listed, and none is lost unforeseen"
+        )),
+        Outcome::Fail => {
+            let why = report.verdict.reasons.first().map(|reason| printable(reason)).unwrap_or_default();
+            if args.json {
+                out.json(&serde_json::json!({ "compare": report.compare, "report": page, "verdict": format!("FAIL: {why}") }))?;
+            }
+            return Err(Error::new(Kind::Damage, format!("the server does not hold what the archive holds: {why}"))
+                .hint("the report names every item; run floe replay again for what is missing"));
+        }
     };
     if args.json {
-        out.json(&serde_json::json!({ "accounts": totals, "differences": list, "verdict": ending.words() }))?;
-        return Ok(ending.code());
+        out.json(&serde_json::json!({ "compare": report.compare, "report": page, "verdict": verdict.words() }))?;
+        return Ok(verdict.code());
     }
-    for (account, c) in totals {
-        out.line(format_args!(
-            "{}: identical {}, equivalent {}, changed {}, missing {}, duplicate {}, extra {}",
-            crate::model::printable(account),
-            c.identical,
-            c.equivalent,
-            c.changed,
-            c.missing,
-            c.duplicate,
-            c.extra
-        ))?;
-    }
-    out.verdict(&ending)
+    out.verdict(&verdict)
+}
+
+fn counts(c: &Compared) -> String {
+    let all = [
+        ("identical", c.identical),
+        ("equivalent", c.equivalent),
+        ("refused as forecast", c.refused),
+        ("changed as forecast", c.altered),
+        ("changed", c.changed),
+        ("missing", c.missing),
+        ("extra", c.extra),
+        ("duplicate", c.duplicate),
+    ];
+    let seen: Vec<String> =
+        all.iter().filter(|(name, n)| *n > 0 || *name == "identical").map(|(name, n)| format!("{name} {n}")).collect();
+    seen.join(", ")
 }

@@ -1,9 +1,11 @@
 //! What is done to mailboxes and to messages in them: SELECT, STATUS, STORE, MOVE, EXPUNGE; and what may stand as a keyword.
 
 use super::connection::{Connection, Piece, expect_ok};
-use super::fetch::sets;
+use super::fetch::{Fetched, Messages, Want, sets};
 use super::response::{Code, Condition, Response, Status, Value, expand};
 use crate::error::{Error, Kind, Result};
+
+const DELETED: &str = "\\Deleted";
 
 /// A mailbox that is selected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -123,6 +125,17 @@ impl Connection {
         Ok(())
     }
 
+    /// Gives messages of the selected mailbox just these flags; `uids` sorted.
+    ///
+    /// # Errors
+    /// As every command.
+    pub fn set_flags(&mut self, uids: &[u32], flags: &[String]) -> Result<()> {
+        for set in sets(uids) {
+            expect_ok(&self.run(&format!("UID STORE {set} FLAGS.SILENT ({})", flags.join(" ")))?, "flags")?;
+        }
+        Ok(())
+    }
+
     /// Moves messages of the selected mailbox to another; `uids` sorted.
     ///
     /// # Errors
@@ -168,12 +181,26 @@ impl Connection {
     /// Removes messages of the selected mailbox for good; `uids` sorted. Others that are marked as deleted stay.
     ///
     /// # Errors
-    /// `Kind::Refused` when the server does not announce UIDPLUS: then others' messages would go as well.
+    /// `Kind::Refused` when the server does not announce UIDPLUS and others are marked as deleted: they would go as well.
     pub fn remove(&mut self, uids: &[u32]) -> Result<()> {
-        if !self.has("UIDPLUS") {
-            return Err(Error::new(Kind::Refused, "the server cannot remove single messages"));
+        if uids.is_empty() {
+            return Ok(());
         }
-        self.store(uids, true, &["\\Deleted".to_owned()])?;
+        let one_by_one = self.has("UIDPLUS");
+        if !one_by_one {
+            let mut marked = Marked { except: uids, any: false };
+            self.fetch_from(1, Want { flags: true, ..Want::default() }, &mut marked)?;
+            if marked.any {
+                return Err(Error::new(
+                    Kind::Refused,
+                    "the server cannot remove single messages, and others are marked as deleted",
+                ));
+            }
+        }
+        self.store(uids, true, &[DELETED.to_owned()])?;
+        if !one_by_one {
+            return expect_ok(&self.run("EXPUNGE")?, "a removal");
+        }
         for set in sets(uids) {
             expect_ok(&self.run(&format!("UID EXPUNGE {set}"))?, "a removal")?;
         }
@@ -187,6 +214,24 @@ impl Connection {
     pub fn delete_mailbox(&mut self, mailbox: &str) -> Result<()> {
         let status = self.run_pieces(&[Piece::Word("DELETE"), Piece::Text(mailbox)], &mut |_| Ok(()))?;
         expect_ok(&status, "removing the folder")
+    }
+}
+
+/// Is any message marked as deleted, except these?
+struct Marked<'a> {
+    except: &'a [u32],
+    any: bool,
+}
+
+impl Messages for Marked<'_> {
+    fn piece(&mut self, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    fn message(&mut self, message: Fetched) -> Result<()> {
+        let deleted = message.flags.iter().any(|flag| flag.eq_ignore_ascii_case(DELETED));
+        self.any |= deleted && self.except.binary_search(&message.uid).is_err();
+        Ok(())
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Rule {
     Stamps,
     /// A time zone of the IANA database that goes by its name alone.
     ZoneByName,
+    /// Properties of the server's own (`X-`) came in.
+    Added,
     /// No METHOD.
     Method,
     /// A UID where there was none.
@@ -43,6 +45,7 @@ impl Rule {
             Rule::Empty => "properties that say nothing came or went",
             Rule::Stamps => "PRODID, DTSTAMP, LAST-MODIFIED or REV were set by the server that stores it",
             Rule::ZoneByName => "a time zone of the IANA database goes by its name (RFC 7809)",
+            Rule::Added => "the server added properties of its own (X-)",
             Rule::Method => "METHOD was taken away, which stored objects must not have (RFC 4791 4.1)",
             Rule::Uid => "it got a UID, which every stored object must have (RFC 4791 4.1, RFC 6352 5.1)",
             Rule::Name => "it got a name to show, which every card must have (RFC 2426 3.1.1)",
@@ -175,6 +178,7 @@ impl Finding {
         match name {
             _ if STAMPS.contains(&name) => Some(Rule::Stamps),
             _ if meaning.is_empty() && (gone || !others.iter().any(|m| m.name == name)) => Some(Rule::Empty),
+            _ if !gone && !had && name.starts_with("X-") => Some(Rule::Added),
             "METHOD" if gone => Some(Rule::Method),
             "CALSCALE" if text.eq_ignore_ascii_case("GREGORIAN") => Some(Rule::Written),
             "UID" if !gone && !had && text.starts_with(super::fit::UID_PREFIX) => Some(Rule::Uid),

@@ -307,6 +307,29 @@ impl Journal {
         self.db().query_row(sql, values, read).optional().map_err(|e| failed(&self.path, e))
     }
 
+    /// The collections of an account on a target: number, kind and path at the source.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when the journal cannot be read.
+    pub fn collections(&self, target: &str, account: &str) -> Result<Vec<(i64, String, String)>> {
+        let db = self.db();
+        let read = || -> rusqlite::Result<Vec<(i64, String, String)>> {
+            let mut statement = db.prepare("SELECT id, kind, path FROM collection WHERE target=?1 AND account=?2 ORDER BY id")?;
+            statement.query_map([target, account], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+        };
+        read().map_err(|e| failed(&self.path, e))
+    }
+
+    /// The name of a collection on the target, and the UIDVALIDITY under which its UIDs hold.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when the journal cannot be read.
+    pub fn place(&self, collection: i64) -> Result<(String, Option<u32>)> {
+        let sql = "SELECT remote, validity FROM collection WHERE id=?1";
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        self.db().query_row(sql, [collection], read).map_err(|e| failed(&self.path, e))
+    }
+
     /// Hands the rows of a collection to `each`, in the order of their numbers. The journal must not be used meanwhile.
     ///
     /// # Errors

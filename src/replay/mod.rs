@@ -1,5 +1,6 @@
 //! Stage two: what will be done to the target, what has been done, and the doing of it. Knows archives and servers, never sources.
 
+pub mod accounts;
 pub mod doctor;
 pub mod groupware;
 pub mod journal;

@@ -33,6 +33,8 @@ pub(super) fn action(class: Class, cause: &str) -> &'static str {
         }
         Class::Changed => "Compare the item in the target with floe show; keep both until the owner has decided.",
         Class::Failed => "Look at the item at its place in the source; mend or copy it by hand, then run the snapshot again.",
+        Class::Unproven => "Mend what stood in the way, and run floe validate again.",
+        Class::Altered => "As forecast and agreed in the plan; the archive keeps the item as it was.",
         Class::Refused => "As forecast and agreed in the plan; hand the item over by another way with floe export.",
         Class::Duplicate => "Remove the copy that the journal does not name.",
         Class::Extra => "Nothing if the owner has used the account since; else find out who put it there.",

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::actions::action;
 use super::model::{
-    Bar, Cause, Class, Compare, Compared, Duplicates, EXAMPLES, Event, Example, Finding, Fixity, Forecast, Header, Job, Outcome,
-    Report, Scope, Seal, Spread, Step, Sum, Total, Totals, Verdict, type_name,
+    Bar, Cause, Change, Class, Compare, Compared, Duplicates, EXAMPLES, Event, Example, Finding, Fixity, Forecast, Header, Job,
+    Outcome, Report, Scope, Seal, Spread, Step, Sum, Total, Totals, Verdict, type_name,
 };
 use super::page;
 use super::repeats::Keys;
@@ -191,7 +191,9 @@ impl Builder {
         let (state, detail) = words_of(finding);
         match finding {
             Finding::Equivalent(rule) => bump(&mut compare.rules, rule),
-            Finding::Changed(what) => what.iter().for_each(|what| bump(&mut compare.changes, what)),
+            Finding::Changed(changes) | Finding::Altered(changes) => {
+                changes.iter().for_each(|change| bump(&mut compare.changes, &change.what));
+            }
             _ => {}
         }
         if let Some((class, cause)) = exception_of(finding) {
@@ -422,7 +424,8 @@ fn words_of(finding: &Finding) -> (&'static str, String) {
     match finding {
         Finding::Identical => ("identical", String::new()),
         Finding::Equivalent(rule) => ("equivalent", rule.clone()),
-        Finding::Changed(what) => ("changed", what.join(", ")),
+        Finding::Changed(changes) => ("changed", in_words(changes)),
+        Finding::Altered(changes) => ("altered", in_words(changes)),
         Finding::Missing => ("missing", String::new()),
         Finding::Extra => ("extra", String::new()),
         Finding::Duplicate => ("duplicate", String::new()),
@@ -430,10 +433,23 @@ fn words_of(finding: &Finding) -> (&'static str, String) {
     }
 }
 
+fn in_words(changes: &[Change]) -> String {
+    let words = changes.iter().map(|c| if c.detail.is_empty() { c.what.clone() } else { format!("{}: {}", c.what, c.detail) });
+    words.collect::<Vec<_>>().join("; ")
+}
+
+/// What changed, each once and without the details.
+fn causes_of(changes: &[Change]) -> String {
+    let mut what: Vec<&str> = changes.iter().map(|change| change.what.as_str()).collect();
+    what.dedup();
+    what.join(", ")
+}
+
 fn exception_of(finding: &Finding) -> Option<(Class, String)> {
     Some(match finding {
         Finding::Identical | Finding::Equivalent(_) => return None,
-        Finding::Changed(what) => (Class::Changed, format!("changed: {}", what.join(", "))),
+        Finding::Changed(changes) => (Class::Changed, format!("changed: {}", causes_of(changes))),
+        Finding::Altered(changes) => (Class::Altered, format!("changed as forecast: {}", causes_of(changes))),
         Finding::Missing => (Class::Missing, "not in the target".to_owned()),
         Finding::Extra => (Class::Extra, "not in the archive".to_owned()),
         Finding::Duplicate => (Class::Duplicate, "more than once in the target".to_owned()),

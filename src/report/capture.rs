@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::builder::Builder;
+use super::builder::{Builder, FolderId};
 use super::header::{archive_identity, header};
 use super::model::{Class, Event, Example, Fixity, Job, Outcome, Report, Source};
 use crate::archive::{Archive, Check, CollectionEntry, Findings, Snapshot};
@@ -164,6 +164,14 @@ pub fn add_snapshot(builder: &mut Builder, archive: &Archive, snapshot: &Snapsho
             }
         }
     }
+    add_leftovers(builder, archive, snapshot)
+}
+
+/// Adds what of the sources belongs to no collection and was not captured.
+///
+/// # Errors
+/// `Kind::Storage` when the report cannot be written.
+pub fn add_leftovers(builder: &mut Builder, archive: &Archive, snapshot: &Snapshot) -> Result<()> {
     let Some(listing) = snapshot.root.leftovers else { return Ok(()) };
     let mut by_account: HashMap<String, Ledger> = HashMap::new();
     let read = each(builder, &mut |give| archive.exceptions(listing, give), &mut |builder, e: Exception| {
@@ -179,22 +187,28 @@ pub fn add_snapshot(builder: &mut Builder, archive: &Archive, snapshot: &Snapsho
 }
 
 fn add_collection(builder: &mut Builder, archive: &Archive, account: &str, c: &CollectionEntry) -> Result<()> {
-    let id = builder.folder(account, &c.head.path, c.head.kind, &c.ledger);
-    builder.uid_validity(id, c.head.uid_validity);
-    let name = c.head.path.to_string();
+    let id = add_folder(builder, archive, account, c)?;
     let mut items = 0;
     let read = each(builder, &mut |give| archive.placements(c, give), &mut |builder, item| {
         items += 1;
         builder.item(id, &item)
     })?;
     let wrong = (items != c.ledger.captured).then(|| format!("{items} items are listed, the ledger says {}", c.ledger.captured));
-    if let Some(why) = read.or(wrong) {
-        unreadable(builder, account, &name, &why)?;
-    }
-    let Some(listing) = c.exceptions else { return Ok(()) };
+    read.or(wrong).map_or(Ok(()), |why| unreadable(builder, account, &c.head.path.to_string(), &why))
+}
+
+/// Adds a collection with its ledger and what of it was not captured, without its items.
+///
+/// # Errors
+/// `Kind::Storage` when the report cannot be written.
+pub fn add_folder(builder: &mut Builder, archive: &Archive, account: &str, c: &CollectionEntry) -> Result<FolderId> {
+    let id = builder.folder(account, &c.head.path, c.head.kind, &c.ledger);
+    builder.uid_validity(id, c.head.uid_validity);
+    let Some(listing) = c.exceptions else { return Ok(id) };
     let read =
         each(builder, &mut |give| archive.exceptions(listing, give), &mut |builder, e: Exception| builder.not_captured(&e))?;
-    read.map_or(Ok(()), |why| unreadable(builder, account, &name, &why))
+    read.map_or(Ok(()), |why| unreadable(builder, account, &c.head.path.to_string(), &why))?;
+    Ok(id)
 }
 
 /// Is handed the lines of a listing.

@@ -74,23 +74,10 @@ fn own_digest() -> Option<Digest> {
     static DIGEST: OnceLock<Option<Digest>> = OnceLock::new();
     *DIGEST.get_or_init(|| {
         let mut file = File::open("/proc/self/exe").or_else(|_| File::open(std::env::current_exe()?)).ok()?;
-        let mut hasher = Hashing(Hasher::new());
+        let mut hasher = Hasher::new();
         std::io::copy(&mut file, &mut hasher).ok()?;
-        Some(hasher.0.finish())
+        Some(hasher.finish())
     })
-}
-
-struct Hashing(Hasher);
-
-impl std::io::Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// machine-id(5) is not to be shown; a digest of it that only floe makes tells machines apart all the same.

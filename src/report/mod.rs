@@ -15,6 +15,6 @@ mod side;
 mod svg;
 
 pub use builder::{Builder, FolderId};
-pub use capture::{add_findings, add_snapshot, begin, of_check, of_snapshot};
+pub use capture::{add_findings, add_folder, add_leftovers, add_snapshot, begin, of_check, of_snapshot};
 pub use header::{archive_identity, header};
 pub use model::*;

@@ -300,10 +300,14 @@ pub enum Class {
     Missing,
     /// In both, not the same, by no known rule: FAIL.
     Changed,
+    /// Could not be compared: FAIL.
+    Unproven,
     /// Could not be read at the source: an exception.
     Failed,
     /// Refused by the target, as forecast: an exception.
     Refused,
+    /// Changed by the target, as forecast: an exception.
+    Altered,
     /// Twice in the target: an exception.
     Duplicate,
     /// In the target, not in the archive: an exception.
@@ -318,8 +322,10 @@ impl Class {
     /// What one of these does to the verdict.
     pub fn verdict(self) -> Outcome {
         match self {
-            Class::Damaged | Class::Missing | Class::Changed => Outcome::Fail,
-            Class::Failed | Class::Refused | Class::Duplicate | Class::Extra | Class::Note => Outcome::PassWithExceptions,
+            Class::Damaged | Class::Missing | Class::Changed | Class::Unproven => Outcome::Fail,
+            Class::Failed | Class::Refused | Class::Altered | Class::Duplicate | Class::Extra | Class::Note => {
+                Outcome::PassWithExceptions
+            }
             Class::Skipped => Outcome::Pass,
         }
     }
@@ -330,8 +336,10 @@ impl Class {
             Class::Damaged => "damaged",
             Class::Missing => "missing",
             Class::Changed => "changed",
+            Class::Unproven => "unproven",
             Class::Failed => "failed",
             Class::Refused => "refused",
+            Class::Altered => "altered",
             Class::Duplicate => "duplicate",
             Class::Extra => "extra",
             Class::Note => "note",
@@ -429,6 +437,15 @@ pub struct Sample {
     pub seed: u64,
 }
 
+/// What changed of an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// In few fixed words: `flag \\Seen`, `header Received`, `internal date`.
+    pub what: String,
+    /// How; may be empty.
+    pub detail: String,
+}
+
 /// What a comparison of one item found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
@@ -436,8 +453,10 @@ pub enum Finding {
     Identical,
     /// The same but for a difference that this rule allows.
     Equivalent(String),
-    /// There, but not the same; in what, each once: `flag \Seen`, `header Received`, `internal date`.
-    Changed(Vec<String>),
+    /// There, but not the same.
+    Changed(Vec<Change>),
+    /// There and not the same, as the plan forecast.
+    Altered(Vec<Change>),
     /// Not there.
     Missing,
     /// There, and not in the archive.
@@ -455,8 +474,10 @@ pub struct Compared {
     pub identical: u64,
     /// Equivalent.
     pub equivalent: u64,
-    /// Changed.
+    /// Changed, and not as forecast.
     pub changed: u64,
+    /// Changed as forecast.
+    pub altered: u64,
     /// Missing.
     pub missing: u64,
     /// Extra.
@@ -473,6 +494,7 @@ impl Compared {
             Finding::Identical => &mut self.identical,
             Finding::Equivalent(_) => &mut self.equivalent,
             Finding::Changed(_) => &mut self.changed,
+            Finding::Altered(_) => &mut self.altered,
             Finding::Missing => &mut self.missing,
             Finding::Extra => &mut self.extra,
             Finding::Duplicate => &mut self.duplicate,
@@ -484,6 +506,7 @@ impl Compared {
         self.identical += other.identical;
         self.equivalent += other.equivalent;
         self.changed += other.changed;
+        self.altered += other.altered;
         self.missing += other.missing;
         self.extra += other.extra;
         self.duplicate += other.duplicate;

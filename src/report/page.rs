@@ -259,6 +259,7 @@ fn compare_parts(c: &Compared) -> Vec<Part> {
         ("c1", "identical", c.identical),
         ("c2", "equivalent", c.equivalent),
         ("c3", "refused as forecast", c.refused),
+        ("c8", "changed as forecast", c.altered),
         ("c5", "changed", c.changed),
         ("c4", "missing", c.missing),
         ("c6", "extra", c.extra),

@@ -1,40 +1,199 @@
 //! Reads one mail folder of the target back and compares it: bodies are hashed as they stream by and never held.
 
-use super::mail::{Compared, Comparison, Expected, Seen, sorted_keywords};
+use std::collections::HashMap;
+
+use super::bytes::what_differs;
+use super::mail::{Compared, Comparison, Seen, sorted_keywords};
+use super::sample::Sample;
+use super::{Difference, Verdict};
 use crate::archive::{Archive, CollectionEntry};
 use crate::error::{Kind, Result};
 use crate::imap::{Connection, Fetched, Messages, Want};
 use crate::mime::header_facts;
-use crate::model::{Flag, Hasher};
+use crate::model::{Digest, Flag, Hasher, Placement};
 use crate::monitor::Monitor;
+use crate::net::patiently;
+use crate::replay::journal::Key;
+use crate::replay::plan::Cause;
 
 /// Of each message this much is kept, to find its Message-ID.
 const HEADER_BYTES: usize = 64 << 10;
+/// So many messages of a folder whose bytes are others are fetched again, to say what in them is.
+const LOOKED_INTO: usize = 200;
+/// Larger ones are not looked into.
+const LOOKED_INTO_BYTES: u64 = 32 << 20;
+const WHOLE: Want = Want { flags: true, date: true, size: false, body: true };
 
-/// Compares a collection of the archive with the mailbox (named as on the wire) that should hold it.
+/// What is compared with what.
+#[derive(Clone, Copy)]
+pub struct Folder<'a> {
+    /// The archive.
+    pub archive: &'a Archive,
+    /// Account in the archive.
+    pub account: &'a str,
+    /// Collection in the archive.
+    pub collection: &'a CollectionEntry,
+    /// Where it should be, from the top of the account's folders.
+    pub to: &'a [String],
+    /// Only these items.
+    pub sample: Option<&'a Sample>,
+    /// Where the journal says that items are; only a sample asks.
+    pub places: &'a HashMap<Key, u32>,
+}
+
+/// Opens a connection to the account.
+pub type Connect<'a> = dyn FnMut() -> Result<Connection> + 'a;
+
+/// Compares a collection of the archive with the mailbox that should hold it. A mailbox that is not there is no error: everything is missing.
+/// A connection that breaks is taken up again where it broke.
 ///
 /// # Errors
-/// Those of reading the archive and of the connection. A mailbox that is not there is no error: everything is missing.
+/// Those of reading the archive, of the connection, and of `each`.
 pub fn compare(
-    connection: &mut Connection,
-    mailbox: &str,
-    archive: &Archive,
-    collection: &CollectionEntry,
+    folder: Folder<'_>,
+    connect: &mut Connect<'_>,
+    connection: &mut Option<Connection>,
     monitor: &dyn Monitor,
-) -> Result<Vec<Compared>> {
-    let mut expected = Vec::new();
-    archive.placements(collection, &mut |placement| {
-        expected.push(Expected::of(&placement));
-        Ok(())
-    })?;
-    let mut reading =
-        Reading { comparison: Comparison::new(expected), hasher: Hasher::default(), header: Vec::new(), last: None, monitor };
-    match connection.select(mailbox, true) {
-        Ok(_) => connection.fetch_from(1, Want { flags: true, date: true, size: false, body: true }, &mut reading)?,
-        Err(e) if e.kind() == Kind::Refused => {}
-        Err(e) => return Err(e),
+    each: &mut dyn FnMut(Compared) -> Result<()>,
+) -> Result<()> {
+    let mut placements = |each: &mut dyn FnMut(Placement) -> Result<()>| folder.placements(&mut |item, _| each(item));
+    let mut reading = Reading { comparison: Comparison::new(&mut placements)?, ..Reading::new(monitor) };
+    let uids = folder.uids()?;
+    if uids.as_ref().is_none_or(|uids| !uids.is_empty()) {
+        patiently(
+            monitor,
+            &mut reading,
+            |reading| reading.messages,
+            |reading| {
+                let mut open = open(connect, connection)?;
+                if select(&mut open, folder.to)? {
+                    reading.fetch(&mut open, uids.as_deref())?;
+                }
+                *connection = Some(open);
+                Ok(())
+            },
+        )?;
     }
-    Ok(reading.comparison.finish())
+    let mut changed = Vec::new();
+    reading.comparison.finish(&mut placements, &mut |compared| {
+        // Of a sample nothing can be said about what is there besides.
+        if folder.sample.is_some() && compared.item.is_none() {
+            return Ok(());
+        }
+        if differs_in_bytes(&compared) && changed.len() < LOOKED_INTO {
+            changed.push(compared);
+            return Ok(());
+        }
+        each(compared)
+    })?;
+    for mut compared in changed {
+        let looked = patiently(
+            monitor,
+            &mut compared,
+            |_| 0,
+            |compared| {
+                let mut open = open(connect, connection)?;
+                look_into(folder, &mut open, compared)?;
+                *connection = Some(open);
+                Ok(())
+            },
+        );
+        if let Err(e) = looked {
+            monitor.note(&format!("what is changed in a message cannot be said: {e}"));
+        }
+        each(compared)?;
+    }
+    Ok(())
+}
+
+fn open(connect: &mut Connect<'_>, connection: &mut Option<Connection>) -> Result<Connection> {
+    connection.take().map_or_else(connect, Ok)
+}
+
+fn select(connection: &mut Connection, to: &[String]) -> Result<bool> {
+    let mailbox = connection.names().write(to)?;
+    match connection.select(&mailbox, true) {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == Kind::Refused => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+impl Folder<'_> {
+    /// The placements that are compared, each with its key.
+    fn placements(&self, each: &mut dyn FnMut(Placement, Key) -> Result<()>) -> Result<()> {
+        let mut times: HashMap<Digest, u32> = HashMap::new();
+        self.archive.placements(self.collection, &mut |item| {
+            let n = times.entry(item.sha256).and_modify(|n| *n += 1).or_insert(0);
+            let key = Key::of_item(&item.sha256, *n);
+            let path = &self.collection.head.path;
+            if self.sample.is_some_and(|sample| !sample.holds(self.account, path, &item.sha256, *n)) {
+                return Ok(());
+            }
+            each(item, key)
+        })
+    }
+
+    /// Where a sample's messages are by the journal; none when all of the mailbox has to be read.
+    fn uids(&self) -> Result<Option<Vec<u32>>> {
+        if self.sample.is_none() {
+            return Ok(None);
+        }
+        let mut uids = Some(Vec::new());
+        self.placements(&mut |_, key| {
+            match (&mut uids, self.places.get(&key)) {
+                (Some(uids), Some(uid)) => uids.push(*uid),
+                _ => uids = None,
+            }
+            Ok(())
+        })?;
+        if let Some(uids) = &mut uids {
+            uids.sort_unstable();
+        }
+        Ok(uids)
+    }
+}
+
+fn differs_in_bytes(compared: &Compared) -> bool {
+    matches!(&compared.verdict, Verdict::Changed(differences) if differences.iter().any(|d| d.cause == Some(Cause::ContentChanged)))
+}
+
+/// Replaces "the bytes are others" by which header fields are, and whether the body is.
+fn look_into(folder: Folder<'_>, connection: &mut Connection, compared: &mut Compared) -> Result<()> {
+    let (Some(item), Some(seen), Verdict::Changed(differences)) = (&compared.item, &compared.seen, &mut compared.verdict) else {
+        return Ok(());
+    };
+    if item.size.max(seen.size) > LOOKED_INTO_BYTES || !select(connection, folder.to)? {
+        return Ok(());
+    }
+    let mut found = Bytes::default();
+    connection.fetch(&[seen.uid], WHOLE, &mut found)?;
+    let archived = folder.archive.read(item.sha256, LOOKED_INTO_BYTES)?;
+    let changed = what_differs(&archived, &found.0);
+    if let Some(at) = differences.iter().position(|d| d.cause == Some(Cause::ContentChanged))
+        && !changed.is_empty()
+    {
+        let detail = differences.remove(at).detail;
+        let cause = Some(Cause::ContentChanged);
+        differences.splice(at..at, changed.into_iter().map(|what| Difference { cause, what, detail: detail.clone() }));
+    }
+    Ok(())
+}
+
+/// The bytes of one message.
+#[derive(Default)]
+struct Bytes(Vec<u8>);
+
+impl Messages for Bytes {
+    fn piece(&mut self, bytes: &[u8]) -> Result<()> {
+        let room = (LOOKED_INTO_BYTES as usize).saturating_sub(self.0.len()).min(bytes.len());
+        self.0.extend_from_slice(&bytes[..room]);
+        Ok(())
+    }
+
+    fn message(&mut self, _: Fetched) -> Result<()> {
+        Ok(())
+    }
 }
 
 struct Reading<'a> {
@@ -42,8 +201,29 @@ struct Reading<'a> {
     hasher: Hasher,
     header: Vec<u8>,
     /// A server may tell of one message twice; UIDs grow.
-    last: Option<u32>,
+    last: u32,
+    messages: u64,
     monitor: &'a dyn Monitor,
+}
+
+impl<'a> Reading<'a> {
+    fn new(monitor: &'a dyn Monitor) -> Self {
+        let (comparison, hasher) = (Comparison::default(), Hasher::default());
+        Reading { comparison, hasher, header: Vec::new(), last: 0, messages: 0, monitor }
+    }
+
+    /// Reads what was not read yet: of these UIDs, or of all.
+    fn fetch(&mut self, connection: &mut Connection, uids: Option<&[u32]>) -> Result<()> {
+        // A break may have left half a message.
+        (self.hasher, self.header) = (Hasher::default(), Vec::new());
+        match uids {
+            Some(uids) => connection.fetch(&uids[uids.partition_point(|uid| *uid <= self.last)..], WHOLE, self),
+            None => match self.last.checked_add(1) {
+                Some(next) => connection.fetch_from(next, WHOLE, self),
+                None => Ok(()),
+            },
+        }
+    }
 }
 
 impl Messages for Reading<'_> {
@@ -58,10 +238,11 @@ impl Messages for Reading<'_> {
         let sha256 = std::mem::take(&mut self.hasher).finish();
         let header = std::mem::take(&mut self.header);
         let Some(size) = message.body else { return Ok(()) };
-        if self.last.is_some_and(|last| message.uid <= last) {
+        if message.uid <= self.last {
             return Ok(());
         }
-        self.last = Some(message.uid);
+        self.last = message.uid;
+        self.messages += 1;
         let (flags, keywords) = split_flags(&message.flags);
         let message_id = header_facts(&header).message_id;
         self.comparison.saw(Seen { uid: message.uid, sha256, size, date: message.date, flags, keywords, message_id });

@@ -9,6 +9,7 @@ pub mod mail;
 pub mod program;
 pub mod proxy;
 pub mod servers;
+pub mod way;
 
 /// Says why a test did not run; past the harness, which would keep it back.
 pub fn skipped(why: &str) {

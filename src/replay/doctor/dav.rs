@@ -88,7 +88,11 @@ impl Look {
             let (Some(home), false) = (home, self.sheet.defaults.contains_key(part.word())) else { continue };
             let there: Vec<Collection> = client.collections(home)?.into_iter().filter(|c| c.is == is).collect();
             if let [only] = there.as_slice() {
-                self.sheet.defaults.insert(part.word().to_owned(), last_name(&only.path));
+                let name = last_name(&only.path);
+                // One name for two things would be given a number in the plan.
+                if !self.sheet.defaults.values().any(|other| *other == name) {
+                    self.sheet.defaults.insert(part.word().to_owned(), name);
+                }
             }
         }
         Ok(())
@@ -147,7 +151,7 @@ impl Look {
             return Ok(());
         };
         if let Likeness::Changed(changes) = compare(body.as_bytes(), &back.bytes) {
-            self.lost.extend(changes.iter().filter_map(|c| c.name.rsplit('/').next()).map(str::to_owned));
+            self.lost.extend(changes.iter().filter(|c| c.expected.is_some()).filter_map(|c| c.name.rsplit('/').next()).map(str::to_owned));
         }
         if part == Part::Files {
             let above = path.rsplit_once('/').map_or(path, |(above, _)| above);

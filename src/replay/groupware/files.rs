@@ -106,6 +106,7 @@ impl Folder<'_> {
         if over.is_none() {
             books.write(row.clone())?;
         }
+        books.job.pace.wait(1);
         let mut put = self.put(href, &mut content, over.map_or(When::New, When::Still), item)?;
         if matches!(put, Put::Exists | Put::Differs) {
             let (digest, size, etag) = self.read(href)?;

@@ -7,7 +7,7 @@ mod files;
 mod objects;
 mod place;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 pub use self::files::{relative_path, resource_path};
 pub use self::place::find;
@@ -18,6 +18,7 @@ use crate::dav::{Client, Homes};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Exception, Outcome, Placement};
 use crate::monitor::Monitor;
+use crate::net::Pace;
 
 /// An object of a calendar or address book is held in memory; a larger one is not sent.
 pub const LARGEST_OBJECT: u64 = 64 << 20;
@@ -37,6 +38,10 @@ pub struct DavJob<'a> {
     pub to: &'a [String],
     /// Larger items are not tried.
     pub largest: Option<u64>,
+    /// Is what the source has no more removed, as far as it is as floe left it?
+    pub remove: bool,
+    /// How fast.
+    pub pace: &'a Pace,
 }
 
 /// What became of a folder's items.
@@ -54,6 +59,30 @@ pub struct Filled {
     pub changed: u64,
     /// Bytes sent.
     pub bytes: u64,
+    /// Of those sent, how many took the place of an older form.
+    pub restated: u64,
+    /// Gone at the source and removed from the target.
+    pub removed: u64,
+    /// Gone at the source and left on the target.
+    pub kept: u64,
+    /// Gone at the source and left on the target, since somebody has changed it there.
+    pub unproven: u64,
+}
+
+impl Filled {
+    /// Adds another count.
+    pub fn add(&mut self, other: Filled) {
+        self.sent += other.sent;
+        self.claimed += other.claimed;
+        self.before += other.before;
+        self.refused += other.refused;
+        self.changed += other.changed;
+        self.bytes += other.bytes;
+        self.restated += other.restated;
+        self.removed += other.removed;
+        self.kept += other.kept;
+        self.unproven += other.unproven;
+    }
 }
 
 /// Fills one folder.
@@ -74,7 +103,16 @@ pub fn fill(
     let before = journal.find(name)?;
     let place = place::find_or_make(client, homes, job.part, job.to, head, before.as_ref().map(|c| c.remote.as_str()))?;
     let collection = journal.collection(name, &place.path)?;
-    let mut books = Books { job, journal, collection, known: HashMap::new(), times: HashMap::new(), monitor, filled: Filled::default() };
+    let mut books = Books {
+        job,
+        journal,
+        collection,
+        known: HashMap::new(),
+        asked: HashSet::new(),
+        times: HashMap::new(),
+        monitor,
+        filled: Filled::default(),
+    };
     books.recall(place.is_new)?;
     match job.part {
         Part::Files => files::fill(archive, &mut books, client, &place.path)?,
@@ -83,6 +121,7 @@ pub fn fill(
         }
         _ => objects::fill(archive, &mut books, client, &place.path)?,
     }
+    books.removals(client)?;
     Ok(books.filled)
 }
 
@@ -92,6 +131,8 @@ struct Books<'a> {
     journal: &'a Journal,
     collection: Collection,
     known: HashMap<Key, Row>,
+    /// What the source has.
+    asked: HashSet<Key>,
     /// How often a name has come up so far.
     times: HashMap<String, u32>,
     monitor: &'a dyn Monitor,
@@ -142,6 +183,7 @@ impl Books<'_> {
             remote: Remote { href: Some(href.to_owned()), ..Remote::default() },
             reason: None,
         };
+        self.asked.insert(key);
         let Some(row) = self.known.get(&key) else { return Step::Send { row: fresh, ours: false } };
         let same = row.sha256 == item.sha256;
         match row.status {
@@ -187,6 +229,28 @@ impl Books<'_> {
         }
         self.monitor.advance(1, row.size);
         self.write(row)
+    }
+
+    /// Removes what the source has no more, if that is asked for and it still is what floe put there; otherwise counts it.
+    fn removals(&mut self, client: &mut Client) -> Result<()> {
+        let gone = |row: &&Row| row.status == Status::Confirmed && !self.asked.contains(&row.key);
+        let gone: Vec<Row> = self.known.values().filter(gone).cloned().collect();
+        for mut row in gone {
+            let (Some(href), Some(etag), true) = (&row.remote.href, &row.remote.etag, self.job.remove) else {
+                self.filled.kept += 1;
+                continue;
+            };
+            match client.delete(href, Some(etag)) {
+                Err(e) if concerns_item(&e) => self.filled.unproven += 1,
+                removed => {
+                    removed?;
+                    self.filled.removed += 1;
+                    row.status = Status::Gone;
+                    self.write(row)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Writes down that the target does not take it, and tells the person.

@@ -94,6 +94,7 @@ impl Folder<'_> {
 
     fn put(&mut self, books: &Books<'_>, href: &str, fitted: &Fitted, when: When<'_>) -> Result<Put> {
         let media = if books.job.part == Part::Contacts { "text/vcard; charset=utf-8" } else { "text/calendar; charset=utf-8" };
+        books.job.pace.wait(1);
         self.client.put(href, Body::Bytes(&fitted.bytes, media), when, None)
     }
 
@@ -159,7 +160,10 @@ impl Folder<'_> {
         };
         let row = Row { sha256: item.sha256, size: item.size, ..row };
         match put {
-            Put::Stored(_) => self.read_back(books, row, item, fitted, &href),
+            Put::Stored(_) => {
+                books.filled.restated += 1;
+                self.read_back(books, row, item, fitted, &href)
+            }
             Put::Exists | Put::Differs | Put::UidTaken(_) => match self.get(&href, fitted)? {
                 // The answer to an earlier try was lost.
                 Some(back) if !matches!(back.likeness, Likeness::Changed(_)) => books.confirm(row, &href, back.etag, None, false),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::map::{legal_file_name, part_of};
 use super::{AccountPlan, FolderPlan, Part, Plan};
@@ -16,7 +16,7 @@ use crate::replay::groupware::{LARGEST_OBJECT, relative_path};
 use crate::replay::sheet::{DavSheet, Fate, MailSheet, Oddity, Sheet};
 
 /// Why something will not arrive as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// The item is larger than the target takes.
@@ -69,7 +69,7 @@ impl Cause {
 }
 
 /// One foreseen loss or change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Foreseen {
     /// Account in the archive.
     pub account: String,
@@ -166,7 +166,7 @@ impl Teller<'_> {
                 _ => self.summary.items += 1,
             }
             let foreseen = match (part, &sheet.mail, &sheet.dav) {
-                _ if !folders.contains_key(&part) => vec![(Cause::NoPlace, format!("{part} have no folder in the plan"))],
+                _ if !folders.contains_key(&part) => vec![(Cause::NoPlace, format!("the plan has no folder for {part}"))],
                 (Part::Mail, Some(mail), _) => of_message(archive, &placement, mail, now)?,
                 (Part::Mail, None, _) => vec![(Cause::NoPlace, "the target speaks no IMAP".to_owned())],
                 (_, _, Some(dav)) => of_object(archive, &collection.head, &placement, part, dav)?,
@@ -271,7 +271,11 @@ fn of_entry(bytes: &[u8], dav: &DavSheet) -> Vec<(Cause, String)> {
     if dav.card_4 == Fate::Refused && has_line(bytes, "VERSION", b"4.0") {
         return vec![(Cause::ContentRefused, "a card of version 4.0".to_owned())];
     }
-    let mut found: Vec<(Cause, String)> = fitted.rules.iter().map(|rule| (Cause::Rewritten, rule.words().to_owned())).collect();
+    let mut found = Vec::new();
+    if !fitted.rules.is_empty() {
+        let rules: Vec<&str> = fitted.rules.iter().map(|rule| rule.words()).collect();
+        found.push((Cause::Rewritten, rules.join("; ")));
+    }
     let has = |name: &str| has_property(bytes, name) || has_line(bytes, "BEGIN", name.as_bytes());
     let lost: Vec<&str> = dav.lost_properties.iter().map(String::as_str).filter(|p| has(p)).collect();
     if !lost.is_empty() {

@@ -4,15 +4,19 @@
 //! refuses contradictions with the line; [`forecast()`] says item by item what the target will not keep.
 
 mod forecast;
+mod foreseen;
 mod map;
 mod names;
 mod read;
+mod renew;
 mod write;
 
 pub use forecast::{Cause, Foreseen, Summary, forecast};
+pub use foreseen::{ForecastFile, OfAccount};
 pub use map::draft;
 pub(crate) use map::{legal_file_name, part_of};
 pub use read::read;
+pub use renew::renew;
 pub use write::write;
 
 use std::fmt;

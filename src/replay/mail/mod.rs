@@ -4,6 +4,10 @@
 //! so everything in the folder from the journal's floor on is read back and hashed, and a message that is found there is claimed and not sent
 //! again. SEARCH is never used.
 
+mod bytes;
+mod gone;
+mod state;
+
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::thread::sleep;
@@ -11,24 +15,26 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::bytes::{CrlfWriter, Found, Masked};
+pub use self::gone::{Gone, Removal, Removed, carry_removals};
+use self::state::Restated;
+pub use self::state::state_of;
 use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, Row, Status};
 use super::plan::Part;
 use crate::archive::{Archive, CollectionEntry};
 use crate::error::{Error, Result};
-use crate::imap::{Append, Body, Connection, Fetched, Messages, Want, Way, Written, is_keyword};
-use crate::mime::bare_line_feeds;
-use crate::model::{Digest, Exception, Hasher, Outcome, Placement};
+use crate::imap::{Append, Body, Connection, Want, Way, Written, is_keyword};
+use crate::model::{Digest, Exception, Outcome, Placement};
 use crate::monitor::Monitor;
+use crate::net::{Pace, patiently};
 
 /// Most messages in one batch.
 const BATCH_MESSAGES: usize = 100;
 /// Most bytes in one batch; a larger message goes alone, and is never held whole.
 const BATCH_BYTES: u64 = 8 << 20;
-/// How often a broken connection is taken up again without anything having arrived in between.
-const TRIES: u32 = 6;
 
 /// What is to be done with one folder.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct MailJob<'a> {
     /// The target, as the journal names it.
     pub target: &'a str,
@@ -42,10 +48,14 @@ pub struct MailJob<'a> {
     pub largest: Option<u64>,
     /// Are keywords sent?
     pub keywords: bool,
+    /// What an earlier snapshot held in this collection, with its state, where only what is new since then is wanted.
+    pub since: Option<&'a HashMap<Key, u64>>,
+    /// How fast messages may be sent.
+    pub pace: &'a Pace,
 }
 
 /// What became of a folder's messages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filled {
     /// Sent and taken in this run.
     pub sent: u64,
@@ -55,8 +65,14 @@ pub struct Filled {
     pub before: u64,
     /// Refused by the target, in this run or an earlier one.
     pub refused: u64,
+    /// Messages whose flags or keywords are others at the source now, and now on the target too.
+    pub restated: u64,
+    /// Messages of which that is so, and whose place on the target is not known: left as they were.
+    pub not_restated: u64,
     /// Bytes sent.
     pub bytes: u64,
+    /// What the journal put here and the source has no more.
+    pub gone: Vec<Gone>,
 }
 
 /// Fills one folder. `connect` opens a connection to the account: at first, and whenever one breaks.
@@ -73,34 +89,18 @@ pub fn fill(
     monitor: &dyn Monitor,
 ) -> Result<Filled> {
     let mut filled = Filled::default();
-    let mut tries = 0;
-    loop {
-        let progress = filled.sent + filled.claimed;
-        let attempt = (|| {
-            let open = match connection.take() {
-                Some(open) => open,
-                None => connect()?,
-            };
-            let mut folder = Folder::open(archive, job, journal, open, monitor)?;
-            let done = folder.fill(&mut filled);
-            if done.is_ok() {
-                *connection = Some(folder.connection);
-            }
-            done
-        })();
-        match attempt {
-            Err(e) if e.kind().is_transient() => {
-                tries = if filled.sent + filled.claimed > progress { 1 } else { tries + 1 };
-                if tries >= TRIES {
-                    return Err(e.hint("run the same command again: what arrived is not sent twice"));
-                }
-                monitor.note(&format!("{e}; trying again"));
-                sleep(Duration::from_millis(250 << tries));
-            }
-            Err(e) => return Err(e),
-            Ok(()) => return Ok(filled),
-        }
-    }
+    let progress = |filled: &Filled| filled.sent + filled.claimed;
+    patiently(monitor, &mut filled, progress, |filled| {
+        let open = match connection.take() {
+            Some(open) => open,
+            None => connect()?,
+        };
+        let mut folder = Folder::open(archive, job, journal, open, monitor)?;
+        folder.fill(filled)?;
+        *connection = Some(folder.connection);
+        Ok(())
+    })?;
+    Ok(filled)
 }
 
 /// What the journal knows of a placement.
@@ -108,6 +108,9 @@ pub fn fill(
 struct Known {
     number: u32,
     status: Status,
+    state: u64,
+    /// Is it at the source still?
+    there: bool,
 }
 
 /// A folder that is being filled.
@@ -204,7 +207,7 @@ impl<'a> Folder<'a> {
             if status == Status::Confirmed {
                 confirmed.extend(row.remote.uid);
             }
-            known.insert(row.key, Known { number: row.number, status });
+            known.insert(row.key, Known { number: row.number, status, state: row.state, there: false });
             Ok(())
         })?;
         confirmed.sort_unstable();
@@ -230,25 +233,38 @@ impl<'a> Folder<'a> {
 
     fn fill(&mut self, filled: &mut Filled) -> Result<()> {
         // Counted anew on every attempt; what this run has sent or claimed is among it and is told apart.
-        (filled.before, filled.refused) = (0, 0);
+        (filled.before, filled.refused, filled.not_restated) = (0, 0, 0);
         let done_in_this_run = filled.sent + filled.claimed;
         let mut times: HashMap<Digest, u32> = HashMap::new();
+        let mut others = Vec::new();
         let (archive, collection) = (self.archive, self.job.collection);
         archive.placements(collection, &mut |item| {
             let n = times.entry(item.sha256).and_modify(|n| *n += 1).or_insert(0);
             let key = Key::of_item(&item.sha256, *n);
-            match self.known.get(&key) {
-                Some(Known { status: Status::Confirmed | Status::Sent | Status::Gone, .. }) => filled.before += 1,
-                Some(Known { status: Status::Failed, .. }) => filled.refused += 1,
-                known => {
-                    let known = known.copied();
-                    self.take(key, known, item, filled)?;
+            if let Some(known) = self.known.get_mut(&key) {
+                known.there = true;
+            }
+            match self.known.get(&key).copied() {
+                Some(Known { status: Status::Confirmed | Status::Sent, number, state, .. }) => {
+                    filled.before += 1;
+                    if state != state_of(&item) {
+                        others.push(Restated::new(number, self.flags_of(&item), state_of(&item)));
+                    }
                 }
+                Some(Known { status: Status::Failed, .. }) => filled.refused += 1,
+                None if self.job.since.is_some_and(|since| since.contains_key(&key)) => {
+                    filled.before += 1;
+                    let changed = self.job.since.and_then(|since| since.get(&key)) != Some(&state_of(&item));
+                    filled.not_restated += u64::from(changed);
+                }
+                known => self.take(key, known, item, filled)?,
             }
             Ok(())
         })?;
         self.flush(filled)?;
         filled.before = filled.before.saturating_sub(done_in_this_run);
+        self.restate(others, filled)?;
+        filled.gone = self.gone()?;
         Ok(())
     }
 
@@ -330,6 +346,7 @@ impl<'a> Folder<'a> {
         }
         let intents: Vec<Change<'_>> = batch.iter().map(Message::change).collect();
         self.journal.change(self.collection.id, false, &intents)?;
+        self.job.pace.wait(batch.len());
         let way = self.connection.append_way();
         self.send(batch, way, filled)
     }
@@ -395,7 +412,7 @@ impl<'a> Folder<'a> {
             .iter()
             .map(|m| {
                 move |out: &mut dyn Write| {
-                    let mut crlf = CrlfWriter { out, after_cr: false };
+                    let mut crlf = CrlfWriter::new(out);
                     archive.copy(m.item.sha256, &mut crlf).map(|_| ())
                 }
             })
@@ -443,118 +460,14 @@ impl Message {
     }
 }
 
-/// Flags and keywords as a number that only equality is asked of.
-fn state_of(item: &Placement) -> u64 {
-    let mut state: Vec<String> = item.flags.iter().map(|f| format!("{f:?}")).collect();
-    state.extend(item.keywords.iter().cloned());
-    state.sort_unstable();
-    xxhash_rust::xxh3::xxh3_64(state.join("\n").as_bytes())
-}
-
 /// The CRLF form of a message, checked against what the listing says of it.
 fn crlf_bytes(archive: &Archive, message: &Message) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    archive.copy(message.item.sha256, &mut CrlfWriter { out: &mut bytes, after_cr: false })?;
+    archive.copy(message.item.sha256, &mut CrlfWriter::new(&mut bytes))?;
     if Digest::of(&bytes) != message.row.sha256 {
         return Err(
             Error::damage("a message's CRLF form is not the one that its listing names").with("item", message.item.sha256)
         );
     }
     Ok(bytes)
-}
-
-/// Makes every bare LF a CR LF on the way.
-struct CrlfWriter<'a> {
-    out: &'a mut dyn Write,
-    after_cr: bool,
-}
-
-impl Write for CrlfWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let mut from = 0;
-        for at in bare_line_feeds(bytes, self.after_cr) {
-            self.out.write_all(&bytes[from..at])?;
-            self.out.write_all(b"\r")?;
-            from = at;
-        }
-        self.out.write_all(&bytes[from..])?;
-        self.after_cr = bytes.last().map_or(self.after_cr, |last| *last == b'\r');
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.out.flush()
-    }
-}
-
-/// Hashes bytes with those made equal that servers are known to change: NUL and 8-bit bytes, which become 0x80 or `X`.
-#[derive(Default)]
-struct Masked {
-    hasher: Hasher,
-    text: Vec<u8>,
-}
-
-impl Masked {
-    fn update(&mut self, bytes: &[u8]) {
-        self.text.clear();
-        self.text.extend(bytes.iter().map(|b| if *b == 0 || *b > 127 || *b == b'X' { b'X' } else { *b }));
-        self.hasher.update(&self.text);
-    }
-
-    fn finish(self) -> Digest {
-        self.hasher.finish()
-    }
-}
-
-/// What lies on the target: UID, size, digest, and digest of the masked bytes.
-#[derive(Default)]
-struct Found {
-    hasher: Hasher,
-    mask: Masked,
-    messages: Vec<(u32, u64, Digest, Digest)>,
-}
-
-impl Messages for Found {
-    fn piece(&mut self, bytes: &[u8]) -> Result<()> {
-        self.hasher.update(bytes);
-        self.mask.update(bytes);
-        Ok(())
-    }
-
-    fn message(&mut self, message: Fetched) -> Result<()> {
-        let sha256 = std::mem::take(&mut self.hasher).finish();
-        let masked = std::mem::take(&mut self.mask).finish();
-        if let Some(size) = message.body {
-            self.messages.push((message.uid, size, sha256, masked));
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bare_line_feeds_become_crlf_wherever_the_pieces_end() {
-        for cut in 0..9 {
-            let bytes = b"a\nb\r\n\n\rc\n";
-            let mut out = Vec::new();
-            let mut crlf = CrlfWriter { out: &mut out, after_cr: false };
-            crlf.write_all(&bytes[..cut]).expect("write");
-            crlf.write_all(&bytes[cut..]).expect("write");
-            assert_eq!(out, b"a\r\nb\r\n\r\n\rc\r\n", "cut at {cut}");
-        }
-    }
-
-    #[test]
-    fn a_message_that_a_server_changed_has_the_same_masked_digest() {
-        let masked = |bytes: &[u8]| {
-            let mut mask = Masked::default();
-            mask.update(bytes);
-            mask.finish()
-        };
-        assert_eq!(masked(b"a\0b \xe4"), masked(b"a\x80b X"));
-        assert_ne!(masked(b"a\0b"), masked(b"acb"));
-    }
 }

@@ -1,0 +1,110 @@
+//! The bytes of messages on their way: line ends made CRLF, and what lies on the target hashed as it streams by.
+
+use std::io::Write;
+
+use crate::error::Result;
+use crate::imap::{Fetched, Messages};
+use crate::mime::bare_line_feeds;
+use crate::model::{Digest, Hasher};
+
+/// Makes every bare LF a CR LF on the way.
+pub(super) struct CrlfWriter<'a> {
+    out: &'a mut dyn Write,
+    after_cr: bool,
+}
+
+impl<'a> CrlfWriter<'a> {
+    pub(super) fn new(out: &'a mut dyn Write) -> Self {
+        CrlfWriter { out, after_cr: false }
+    }
+}
+
+impl Write for CrlfWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut from = 0;
+        for at in bare_line_feeds(bytes, self.after_cr) {
+            self.out.write_all(&bytes[from..at])?;
+            self.out.write_all(b"\r")?;
+            from = at;
+        }
+        self.out.write_all(&bytes[from..])?;
+        self.after_cr = bytes.last().map_or(self.after_cr, |last| *last == b'\r');
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Hashes bytes with those made equal that servers are known to change: NUL and 8-bit bytes, which become 0x80 or `X`.
+#[derive(Default)]
+pub(super) struct Masked {
+    hasher: Hasher,
+    text: Vec<u8>,
+}
+
+impl Masked {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.text.clear();
+        self.text.extend(bytes.iter().map(|b| if *b == 0 || *b > 127 || *b == b'X' { b'X' } else { *b }));
+        self.hasher.update(&self.text);
+    }
+
+    pub(super) fn finish(self) -> Digest {
+        self.hasher.finish()
+    }
+}
+
+/// What lies on the target: UID, size, digest, and digest of the masked bytes.
+#[derive(Default)]
+pub(super) struct Found {
+    hasher: Hasher,
+    mask: Masked,
+    pub(super) messages: Vec<(u32, u64, Digest, Digest)>,
+}
+
+impl Messages for Found {
+    fn piece(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hasher.update(bytes);
+        self.mask.update(bytes);
+        Ok(())
+    }
+
+    fn message(&mut self, message: Fetched) -> Result<()> {
+        let sha256 = std::mem::take(&mut self.hasher).finish();
+        let masked = std::mem::take(&mut self.mask).finish();
+        if let Some(size) = message.body {
+            self.messages.push((message.uid, size, sha256, masked));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bare_line_feeds_become_crlf_wherever_the_pieces_end() {
+        for cut in 0..9 {
+            let bytes = b"a\nb\r\n\n\rc\n";
+            let mut out = Vec::new();
+            let mut crlf = CrlfWriter::new(&mut out);
+            crlf.write_all(&bytes[..cut]).expect("write");
+            crlf.write_all(&bytes[cut..]).expect("write");
+            assert_eq!(out, b"a\r\nb\r\n\r\n\rc\r\n", "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_a_server_changed_has_the_same_masked_digest() {
+        let masked = |bytes: &[u8]| {
+            let mut mask = Masked::default();
+            mask.update(bytes);
+            mask.finish()
+        };
+        assert_eq!(masked(b"a\0b \xe4"), masked(b"a\x80b X"));
+        assert_ne!(masked(b"a\0b"), masked(b"acb"));
+    }
+}

@@ -1,0 +1,222 @@
+//! Messages that the journal put on the target and the source has no more: moved to another folder there, or removed.
+//!
+//! A message that is in another folder of the account now is taken out of the one that it left: nothing is lost by that. What is nowhere
+//! in the account any more is removed only when the person asks for it. Whatever is removed is proven to be floe's own: its place is in the
+//! journal, under the folder's UIDVALIDITY, and its bytes are read back and hashed first.
+
+use std::collections::HashSet;
+
+use super::bytes::Found;
+use super::{Folder, Known};
+use crate::error::{Kind, Result};
+use crate::imap::{Connection, Want};
+use crate::model::{CollectionKind, CollectionPath, Digest, printable};
+use crate::monitor::Monitor;
+use crate::net::patiently;
+use crate::replay::journal::{Change, Journal, Row, Status};
+
+/// A message that is on the target and no more at the source, in that folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// The collection in the journal.
+    collection: i64,
+    /// Its row.
+    number: u32,
+    /// Its bytes.
+    sha256: Digest,
+    /// Their number.
+    size: u64,
+    /// Where it is, as far as that is known.
+    uid: Option<u32>,
+}
+
+/// What may be removed, and where.
+pub struct Removal<'a> {
+    /// The journal.
+    pub journal: &'a Journal,
+    /// The target, as the journal names it.
+    pub target: &'a str,
+    /// The account in the archive.
+    pub account: &'a str,
+    /// The mail collections that the account has at the source now.
+    pub collections: &'a HashSet<CollectionPath>,
+    /// Remove what is nowhere in the account any more?
+    pub remove: bool,
+}
+
+/// What became of what is gone at the source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Taken out of the folder that it left at the source.
+    pub moved: u64,
+    /// Removed, as it is at the source.
+    pub removed: u64,
+    /// Left, since nobody asked to remove it.
+    pub kept: u64,
+    /// Left, since it cannot be proven to be what floe put there, or the target cannot remove single messages.
+    pub unproven: u64,
+}
+
+impl Folder<'_> {
+    /// What of this folder is no more at the source.
+    pub(super) fn gone(&mut self) -> Result<Vec<Gone>> {
+        let gone = |known: &&Known| !known.there && matches!(known.status, Status::Confirmed | Status::Sent);
+        let numbers: Vec<u32> = self.known.values().filter(gone).map(|known| known.number).collect();
+        if numbers.is_empty() || self.job.since.is_some() {
+            return Ok(Vec::new());
+        }
+        self.locate(&numbers)?;
+        numbers
+            .iter()
+            .map(|number| self.journal.row(self.collection.id, *number).map(|row| of_row(self.collection.id, &row)))
+            .collect()
+    }
+}
+
+fn of_row(collection: i64, row: &Row) -> Gone {
+    Gone { collection, number: row.number, sha256: row.sha256, size: row.size, uid: row.remote.uid }
+}
+
+/// Carries over what left its folder at the source; `gone` is what the account's folders found to be so. To be called when all of them are
+/// filled, so that whatever moved is in its new place already.
+///
+/// # Errors
+/// Those of the journal and of the connection.
+pub fn carry_removals(
+    removal: &Removal<'_>,
+    mut gone: Vec<Gone>,
+    connect: &mut dyn FnMut() -> Result<Connection>,
+    connection: &mut Option<Connection>,
+    monitor: &dyn Monitor,
+) -> Result<Removed> {
+    gone.extend(removal.whole_folders()?);
+    if gone.is_empty() {
+        return Ok(Removed::default());
+    }
+    let held = removal.held(&gone)?;
+    gone.sort_unstable_by_key(|g| (g.collection, g.uid));
+    patiently(
+        monitor,
+        connection,
+        |_| 0,
+        |connection| {
+            let mut open = match connection.take() {
+                Some(open) => open,
+                None => connect()?,
+            };
+            let done = removal.carry(&gone, &held, &mut open, monitor)?;
+            *connection = Some(open);
+            Ok(done)
+        },
+    )
+}
+
+impl Removal<'_> {
+    fn carry(
+        &self,
+        gone: &[Gone],
+        held: &HashSet<Digest>,
+        connection: &mut Connection,
+        monitor: &dyn Monitor,
+    ) -> Result<Removed> {
+        let mut done = Removed::default();
+        for of_folder in gone.chunk_by(|a, b| a.collection == b.collection) {
+            let (moved, lost): (Vec<&Gone>, Vec<&Gone>) = of_folder.iter().partition(|g| held.contains(&g.sha256));
+            let removed = self.remove(&moved, connection, monitor)?;
+            done.moved += removed;
+            done.unproven += moved.len() as u64 - removed;
+            if self.remove {
+                let removed = self.remove(&lost, connection, monitor)?;
+                done.removed += removed;
+                done.unproven += lost.len() as u64 - removed;
+            } else {
+                done.kept += lost.len() as u64;
+            }
+        }
+        Ok(done)
+    }
+
+    /// The messages of folders that are no more at the source.
+    fn whole_folders(&self) -> Result<Vec<Gone>> {
+        let mut gone = Vec::new();
+        for (id, kind, path) in self.journal.collections(self.target, self.account)? {
+            if kind != CollectionKind::Mail.to_string() || self.collections.contains(&CollectionPath::parse(&path)) {
+                continue;
+            }
+            self.journal.rows(id, &mut |row| {
+                if matches!(row.status, Status::Confirmed | Status::Sent) {
+                    gone.push(of_row(id, &row));
+                }
+                Ok(())
+            })?;
+        }
+        Ok(gone)
+    }
+
+    /// The contents that the account holds on the target besides what is gone.
+    fn held(&self, gone: &[Gone]) -> Result<HashSet<Digest>> {
+        let rows: HashSet<(i64, u32)> = gone.iter().map(|g| (g.collection, g.number)).collect();
+        let wanted: HashSet<Digest> = gone.iter().map(|g| g.sha256).collect();
+        let mut held = HashSet::new();
+        for (id, kind, _) in self.journal.collections(self.target, self.account)? {
+            if kind != CollectionKind::Mail.to_string() {
+                continue;
+            }
+            self.journal.rows(id, &mut |row| {
+                let there = matches!(row.status, Status::Confirmed | Status::Sent);
+                if there && wanted.contains(&row.sha256) && !rows.contains(&(id, row.number)) {
+                    held.insert(row.sha256);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(held)
+    }
+
+    /// Removes messages of one folder; how many of them are not there any more.
+    fn remove(&self, gone: &[&Gone], connection: &mut Connection, monitor: &dyn Monitor) -> Result<u64> {
+        let Some(first) = gone.first() else { return Ok(0) };
+        let (mailbox, validity) = self.journal.place(first.collection)?;
+        let stays = |g: &Gone, why: &str| monitor.note(&format!("{} stays in {}: {why}", g.sha256, printable(&mailbox)));
+        match connection.select(&mailbox, false) {
+            Ok(selected) if Some(selected.uid_validity) == validity => {}
+            Ok(_) => {
+                gone.iter().for_each(|g| stays(g, "the folder was made anew since"));
+                return Ok(0);
+            }
+            // The folder went with all that was in it.
+            Err(e) if e.kind() == Kind::Refused => return self.write_down(gone),
+            Err(e) => return Err(e),
+        }
+        let uids: Vec<u32> = gone.iter().filter_map(|g| g.uid).collect();
+        let mut found = Found::default();
+        connection.fetch(&uids, Want { flags: false, date: false, size: false, body: true }, &mut found)?;
+        let (mut ours, mut away) = (Vec::new(), Vec::new());
+        for &g in gone {
+            match g.uid.map(|uid| found.messages.iter().find(|(there, ..)| *there == uid)) {
+                Some(Some((_, size, sha256, _))) if *size == g.size && *sha256 == g.sha256 => ours.push(g),
+                Some(Some(_)) => stays(g, "the server has changed its bytes"),
+                Some(None) => away.push(g),
+                None => stays(g, "its place is not known"),
+            }
+        }
+        let mut done = self.write_down(&away)?;
+        let uids: Vec<u32> = ours.iter().filter_map(|g| g.uid).collect();
+        match connection.remove(&uids) {
+            Ok(()) => done += self.write_down(&ours)?,
+            Err(e) if e.kind() == Kind::Refused => ours.iter().for_each(|g| stays(g, &e.to_string())),
+            Err(e) => return Err(e),
+        }
+        Ok(done)
+    }
+
+    fn write_down(&self, gone: &[&Gone]) -> Result<u64> {
+        for g in gone {
+            let mut row = self.journal.row(g.collection, g.number)?;
+            row.status = Status::Gone;
+            row.remote.uid = None;
+            self.journal.change(g.collection, false, &[Change::Update(&row)])?;
+        }
+        Ok(gone.len() as u64)
+    }
+}

@@ -1,0 +1,221 @@
+//! A later snapshot of the same source: what is new, changed or moved there is brought, what was removed only if that is asked for.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a failed unwrap is a failed test; the seed is told")]
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use support::mail::{Maildir, message};
+use support::way::Way;
+
+const ANNA: &str = "anna@acme.example";
+
+fn states(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    pairs.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect()
+}
+
+fn put(mail: &mut Maildir, folder: &str, n: u32, flags: &str) {
+    mail.put(folder, &format!("17000000{n:02}.M{n}P1.host:2,{flags}"), &message(&format!("mail {n}"), &[n as u8; 50]));
+}
+
+fn rename(mail: &Maildir, from: (&str, &str), to: (&str, &str)) {
+    fs::rename(mail.path(from.0, from.1), mail.path(to.0, to.1)).unwrap();
+}
+
+/// Six messages, carried over; then one of each change at the source, and the plan brought up to date.
+fn changed(difficult: &str) -> (Way, Maildir) {
+    let way = Way::new(difficult);
+    let mut mail = Maildir::new(&way.path("mail"), ANNA);
+    for n in 1..=5 {
+        put(&mut mail, "", n, "S");
+    }
+    put(&mut mail, ".Work", 6, "");
+    way.snapshot(&[(ANNA, &mail.root)]);
+    way.prepare();
+    way.replay(&[]).expect(0);
+    way.validate(&[]).expect(0);
+
+    rename(&mail, ("", "1700000001.M1P1.host:2,S"), ("", "1700000001.M1P1.host:2,FRS"));
+    rename(&mail, ("", "1700000002.M2P1.host:2,S"), (".Work", "1700000002.M2P1.host:2,S"));
+    fs::remove_file(mail.path("", "1700000003.M3P1.host:2,S")).unwrap();
+    put(&mut mail, ".New", 7, "T");
+    let plan = fs::read_to_string(way.path("plan.toml")).unwrap();
+    fs::write(way.path("plan.toml"), plan.replace("to = \"Work\"", "to = \"Work at home\"")).unwrap();
+    (way, mail)
+}
+
+#[test]
+fn a_delta_brings_what_is_new_changed_and_moved_and_removes_only_when_told() {
+    for difficult in ["", "no-uidplus", "no-move,no-multiappend"] {
+        let (way, mail) = changed(difficult);
+        // An edit after the first pass would send the folder elsewhere: it is refused, not guessed at.
+        let moved = way.replay(&[]);
+        assert!(moved.code() == 2 && moved.text().contains("another place before"), "{moved}");
+        let plan = fs::read_to_string(way.path("plan.toml")).unwrap();
+        fs::write(way.path("plan.toml"), plan.replace("Work at home", "Work")).unwrap();
+
+        way.snapshot(&[(ANNA, &mail.root)]);
+        way.plan(&["--update"]).expect(0);
+        let ran = way.replay(&[]).expect(1);
+        let words = "flags changed 1, moved 1, gone at the source and kept 1";
+        assert!(ran.text().contains(words) && ran.text().contains("sent 2"), "{difficult}: {ran}");
+        way.validate(&[]).expect(1);
+        assert_eq!(way.states(), states(&[("equivalent", 6), ("extra", 1)]), "{difficult}");
+
+        let again = way.replay(&[]).expect(1);
+        assert!(again.text().contains(" 0 sent now") && !again.text().contains("moved"), "{difficult}: {again}");
+        let removed = way.replay(&["--remove"]).expect(0);
+        assert!(removed.text().contains("removed 1"), "{difficult}: {removed}");
+        way.validate(&[]).expect(0);
+        assert_eq!(way.states(), states(&[("equivalent", 6)]), "{difficult}");
+    }
+}
+
+#[test]
+fn what_was_gone_and_comes_back_is_sent_again() {
+    let (way, mut mail) = changed("");
+    let plan = fs::read_to_string(way.path("plan.toml")).unwrap();
+    fs::write(way.path("plan.toml"), plan.replace("Work at home", "Work")).unwrap();
+    way.snapshot(&[(ANNA, &mail.root)]);
+    way.plan(&["--update"]).expect(0);
+    way.replay(&["--remove"]).expect(0);
+    put(&mut mail, "", 3, "S");
+    way.snapshot(&[(ANNA, &mail.root)]);
+    way.plan(&["--update"]).expect(0);
+    way.replay(&["--remove"]).expect(0);
+    way.validate(&[]).expect(0);
+    assert_eq!(way.states(), states(&[("equivalent", 7)]));
+}
+
+#[test]
+fn a_folder_that_is_renamed_at_the_source_is_not_there_twice() {
+    let way = Way::new("");
+    let mut mail = Maildir::new(&way.path("mail"), ANNA);
+    put(&mut mail, "", 1, "S");
+    (2..8).for_each(|n| put(&mut mail, ".Old", n, "S"));
+    way.snapshot(&[(ANNA, &mail.root)]);
+    way.prepare();
+    way.replay(&[]).expect(0);
+    fs::rename(mail.root.join(".Old"), mail.root.join(".New")).unwrap();
+    way.snapshot(&[(ANNA, &mail.root)]);
+    way.plan(&["--update"]).expect(0);
+    let ran = way.replay(&[]).expect(0);
+    assert!(ran.text().contains("moved 6"), "{ran}");
+    let left = fs::read_dir(mailbox(&way, "Old"))
+        .map_or(0, |files| files.filter(|f| f.as_ref().unwrap().path().extension().is_some_and(|e| e == "eml")).count());
+    assert_eq!(left, 0);
+    way.validate(&[]).expect(0);
+}
+
+/// The stand-in's folder of a mailbox.
+fn mailbox(way: &Way, name: &str) -> std::path::PathBuf {
+    way.path("icewarp/mail").join(ANNA).join("folders").join(name)
+}
+
+#[test]
+fn a_stranger_among_what_is_gone_is_not_touched() {
+    let way = Way::new("no-uidplus");
+    let mut mail = Maildir::new(&way.path("mail"), ANNA);
+    (1..=3).for_each(|n| put(&mut mail, "", n, "S"));
+    way.snapshot(&[(ANNA, &mail.root)]);
+    way.prepare();
+    way.replay(&[]).expect(0);
+    // The owner keeps a copy of the second message: now nobody knows which of the two is floe's.
+    copy_on_server(&way, "mail 2");
+    fs::remove_file(mail.path("", "1700000002.M2P1.host:2,S")).unwrap();
+    fs::remove_file(mail.path("", "1700000003.M3P1.host:2,S")).unwrap();
+    way.snapshot(&[(ANNA, &mail.root)]);
+    way.plan(&["--update"]).expect(0);
+    let ran = way.replay(&["--remove"]).expect(1);
+    assert!(ran.text().contains("removed 1") && ran.text().contains("not proven to be floe's 1"), "{ran}");
+}
+
+/// Copies the message with that subject within INBOX.
+fn copy_on_server(way: &Way, subject: &str) {
+    use floe::imap::{Append, Body, Connection, Login, Settings, Way as How};
+    let address = format!("imap://{}", way.server.imap()).parse().unwrap();
+    let login =
+        Login::OnBehalf { user: ANNA.to_owned(), admin: way.server.admin().to_owned(), password: way.server.password().unwrap() };
+    let mut connection = Connection::open(&Settings::new(address, floe::net::Trust::default()), &login).unwrap();
+    let bytes = crlf_of(&mailbox(way, "INBOX"), subject);
+    let mut batch = [Append { flags: &[], date: None, body: Body::Bytes(&bytes) }];
+    let sent = connection.send_append("INBOX", How::OneByOne, &mut batch).unwrap();
+    connection.finish_append(sent).unwrap();
+    connection.logout();
+}
+
+fn crlf_of(folder: &Path, subject: &str) -> Vec<u8> {
+    let files = fs::read_dir(folder).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap_or_default());
+    let is_it = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).contains(&format!("Subject: {subject}\r\n"));
+    files.into_iter().find(is_it).unwrap()
+}
+
+#[test]
+fn since_sends_only_what_an_earlier_snapshot_had_not() {
+    let way = Way::new("");
+    let mut mail = Maildir::new(&way.path("mail"), ANNA);
+    (1..=4).for_each(|n| put(&mut mail, "", n, "S"));
+    way.snapshot(&[(ANNA, &mail.root)]);
+    let first = floe::archive::Archive::open(&way.path("a.floe")).unwrap().snapshot(None).unwrap().id;
+    put(&mut mail, "", 5, "");
+    way.snapshot(&[(ANNA, &mail.root)]);
+    way.prepare();
+    let ran = way.replay(&["--since", &first]).expect(0);
+    assert!(ran.text().contains("sent 1"), "{ran}");
+    way.validate(&[]).expect(2);
+    assert_eq!(way.states(), states(&[("equivalent", 1), ("missing", 4)]));
+}
+
+#[test]
+fn a_sample_is_read_by_place_and_a_harm_in_it_is_found() {
+    let way = Way::new("");
+    let mut mail = Maildir::new(&way.path("mail"), ANNA);
+    (1..=20).for_each(|n| put(&mut mail, "", n, "S"));
+    way.snapshot(&[(ANNA, &mail.root)]);
+    way.prepare();
+    way.replay(&[]).expect(0);
+    way.validate(&["--sample", "7", "--seed", "3"]).expect(0);
+    assert_eq!(way.states(), states(&[("equivalent", 7)]));
+    let drawn = |way: &Way| {
+        let text = fs::read_to_string(way.path("report/items.csv")).unwrap();
+        let mut rows: Vec<String> = text.lines().skip(1).map(str::to_owned).collect();
+        rows.sort();
+        rows
+    };
+    let first = drawn(&way);
+    way.validate(&["--sample", "7", "--seed", "3"]).expect(0);
+    assert_eq!(drawn(&way), first);
+    assert_eq!(way.report()["fixity"]["sample"]["items"], 7);
+    for file in fs::read_dir(mailbox(&way, "INBOX")).unwrap().map(|file| file.unwrap().path()) {
+        if file.extension().is_some_and(|e| e == "eml") {
+            let mut bytes = fs::read(&file).unwrap();
+            let at = bytes.len() - 30;
+            bytes[at] ^= 1;
+            fs::write(&file, bytes).unwrap();
+        }
+    }
+    way.validate(&["--sample", "7", "--seed", "3"]).expect(2);
+    assert_eq!(way.states(), states(&[("changed", 7)]));
+    let changes = &way.report()["compare"]["changes"];
+    assert_eq!(changes["body"], 7, "{changes}");
+}
+
+#[test]
+fn status_says_how_far_it_is_while_nobody_is_asked() {
+    let way = Way::new("");
+    let mut mail = Maildir::new(&way.path("mail"), ANNA);
+    (1..=4).for_each(|n| put(&mut mail, "", n, "S"));
+    way.snapshot(&[(ANNA, &mail.root)]);
+    way.prepare();
+    let status = |code| {
+        let mut command = support::program::floe();
+        support::program::run(command.arg("status").arg("--plan").arg(way.path("plan.toml"))).expect(code).text()
+    };
+    assert!(status(1).contains("0 of 4"));
+    way.replay(&["--only", "contacts"]).expect(0);
+    assert!(status(1).contains("0 of 4"));
+    way.replay(&["--only", "mail", "--rate", "6000"]).expect(0);
+    assert!(status(0).contains("100 %") && status(0).contains("4 of 4"));
+}
