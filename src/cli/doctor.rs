@@ -80,7 +80,10 @@ fn mail(args: &Args, password: &Secret, unknown: &mut Vec<String>) -> Result<Opt
     let guessed = args.imap.is_none() && is_web(&args.to);
     let mut connection = match Connection::open(&settings, &args.access.login(args.login, &args.account, password)?) {
         Err(e) if guessed && e.kind() == Kind::Unreachable => {
-            unknown.push(format!("mail: there is no IMAP where it mostly is, and --imap was not given: {}", printable(&e.to_string())));
+            unknown.push(format!(
+                "mail: there is no IMAP where it mostly is, and --imap was not given: {}",
+                printable(&e.to_string())
+            ));
             return Ok(None);
         }
         connection => connection?,
@@ -117,7 +120,10 @@ fn tell_dav(dav: &DavSheet, out: &mut Output<'_>) -> Result<()> {
     for (part, name) in &dav.defaults {
         out.line(format_args!("{part:<9} {}", printable(name)))?;
     }
-    out.line(format_args!("makes     folders for {}", if dav.creates.is_empty() { "nothing".to_owned() } else { dav.creates.join(", ") }))?;
+    out.line(format_args!(
+        "makes     folders for {}",
+        if dav.creates.is_empty() { "nothing".to_owned() } else { dav.creates.join(", ") }
+    ))?;
     if !dav.lost_properties.is_empty() {
         out.line(format_args!("lost      {}", printable(&dav.lost_properties.join(" "))))?;
     }

@@ -241,8 +241,7 @@ impl Run<'_> {
         let entry = account.entry(self.snapshot)?;
         let own = self.plan.login == plan::Login::Own;
         let password = if own { self.dav.own_password(&account.target) } else { self.password };
-        let mut connect =
-            || Connection::open(self.settings, &self.access.login(self.plan.login, &account.target, password)?);
+        let mut connect = || Connection::open(self.settings, &self.access.login(self.plan.login, &account.target, password)?);
         let mut connection = None;
         if wants(self.only, Part::Mail) {
             let collections = self.archive.collections(entry)?;

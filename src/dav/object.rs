@@ -70,20 +70,25 @@ impl Client {
     /// As [`Client::send`]; `Kind::Refused` when the server says no.
     pub fn list(&mut self, collection: &str) -> Result<Vec<Entry>> {
         let mut all = Vec::new();
-        self.propfind(collection, "1", "<d:getetag/><d:getcontentlength/><d:getlastmodified/><d:resourcetype/>", &mut |path, response| {
-            let (properties, _) = response.properties();
-            let get = |name| properties.iter().find(|p| p.is(DAV, name));
-            let text = |name| get(name).map(|p| p.text.trim().to_owned()).filter(|t| !t.is_empty());
-            if !same_place(&path, collection) && response.status() < 300 {
-                all.push(Entry {
-                    path,
-                    etag: text("getetag"),
-                    size: text("getcontentlength").and_then(|t| t.parse().ok()),
-                    modified: text("getlastmodified").and_then(|t| http_date(&t)),
-                    is_collection: get("resourcetype").is_some_and(|t| t.child(DAV, "collection").is_some()),
-                });
-            }
-        })?;
+        self.propfind(
+            collection,
+            "1",
+            "<d:getetag/><d:getcontentlength/><d:getlastmodified/><d:resourcetype/>",
+            &mut |path, response| {
+                let (properties, _) = response.properties();
+                let get = |name| properties.iter().find(|p| p.is(DAV, name));
+                let text = |name| get(name).map(|p| p.text.trim().to_owned()).filter(|t| !t.is_empty());
+                if !same_place(&path, collection) && response.status() < 300 {
+                    all.push(Entry {
+                        path,
+                        etag: text("getetag"),
+                        size: text("getcontentlength").and_then(|t| t.parse().ok()),
+                        modified: text("getlastmodified").and_then(|t| http_date(&t)),
+                        is_collection: get("resourcetype").is_some_and(|t| t.child(DAV, "collection").is_some()),
+                    });
+                }
+            },
+        )?;
         Ok(all)
     }
 
@@ -124,9 +129,7 @@ impl Client {
                     Some("resource-must-be-null") => Ok(Put::Exists),
                     other => {
                         let why = crate::model::printable(other.unwrap_or("no reason given"));
-                        Err(Error::new(Kind::Refused, format!("PUT: refused, {why}"))
-                            .with("status", status)
-                            .with("path", path))
+                        Err(Error::new(Kind::Refused, format!("PUT: refused, {why}")).with("status", status).with("path", path))
                     }
                 }
             }

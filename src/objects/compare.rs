@@ -267,7 +267,11 @@ mod tests {
         equivalent(&a, &event("DTSTART:20240101T000000Z\r\nSUMMARY:Team\\, all\r\n"), Rule::Order);
         equivalent(&a, &a.replace("SUMMARY:Team\\,", "summary:Team,"), Rule::Written);
         equivalent(&event("RDATE:1,2\r\n"), &event("RDATE:2\r\nRDATE:1\r\n"), Rule::Written);
-        equivalent(&event("RRULE:FREQ=YEARLY;BYMONTH=3;BYDAY=-1SU\r\n"), &event("RRULE:FREQ=YEARLY;BYDAY=-1SU;BYMONTH=3\r\n"), Rule::Written);
+        equivalent(
+            &event("RRULE:FREQ=YEARLY;BYMONTH=3;BYDAY=-1SU\r\n"),
+            &event("RRULE:FREQ=YEARLY;BYDAY=-1SU;BYMONTH=3\r\n"),
+            Rule::Written,
+        );
         equivalent(&event("GEO:50.10;14.40\r\n"), &event("GEO:50.100000;14.400000\r\n"), Rule::Written);
         equivalent(&a, &event("DTSTAMP:20250101T000000Z\r\nSUMMARY:Team\\, all\r\nDTSTART:20240101T000000Z\r\n"), Rule::Stamps);
         equivalent(&card("TEL;type=CELL;type=pref:1\r\n"), &card("TEL;TYPE=PREF,cell:1\r\n"), Rule::Written);
@@ -288,14 +292,19 @@ mod tests {
 
     #[test]
     fn every_change_is_named_with_its_property() {
-        let a = event("SUMMARY:a, b\r\nDTSTART;VALUE=DATE:20240101\r\nBEGIN:VALARM\r\nTRIGGER:-PT5M\r\nACTION:DISPLAY\r\nEND:VALARM\r\n");
+        let a = event(
+            "SUMMARY:a, b\r\nDTSTART;VALUE=DATE:20240101\r\nBEGIN:VALARM\r\nTRIGGER:-PT5M\r\nACTION:DISPLAY\r\nEND:VALARM\r\n",
+        );
         assert_eq!(changed(&a, &a.replace("SUMMARY:a, b", "SUMMARY:a")), ["VEVENT/SUMMARY"]);
         assert_eq!(changed(&a, &a.replace("SUMMARY:a, b", "SUMMARY:A, b")), ["VEVENT/SUMMARY"]);
         assert_eq!(changed(&a, &a.replace(";VALUE=DATE", "")), ["VEVENT/DTSTART"]);
         assert_eq!(changed(&a, &a.replace("TRIGGER:-PT5M\r\n", "")), ["VEVENT/VALARM/TRIGGER"]);
         assert_eq!(changed(&a, &event("SUMMARY:a, b\r\nDTSTART;VALUE=DATE:20240101\r\n")), ["VEVENT/VALARM"]);
         assert_eq!(changed(&a, &a.replace("UID:1", "UID:2")), ["VEVENT/UID"]);
-        assert_eq!(changed(&event("CATEGORIES:a,b\\,c\r\n"), &event("CATEGORIES:a,b,c\r\n")), ["VEVENT/CATEGORIES", "VEVENT/CATEGORIES"]);
+        assert_eq!(
+            changed(&event("CATEGORIES:a,b\\,c\r\n"), &event("CATEGORIES:a,b,c\r\n")),
+            ["VEVENT/CATEGORIES", "VEVENT/CATEGORIES"]
+        );
         assert_eq!(changed(&card("URL:https://x/?a;b\r\n"), &card("URL:https://x/?a\\;b\r\n")), ["VCARD/URL"]);
         assert_eq!(changed(&card("KIND:org\r\nTEL:1\r\n"), &card("")), ["VCARD/KIND", "VCARD/TEL"]);
         assert_eq!(changed("no object", "another"), [""]);

@@ -268,7 +268,10 @@ mod tests {
         assert_eq!(rules, [Rule::Uid, Rule::Name, Rule::Card3]);
         assert!(text.contains("VERSION:3.0\r\n") && text.contains(&format!("UID:{uid}\r\n")), "{text}");
         assert!(text.contains("N:Müller;Jörg\\, Dr.\\; X;;;\r\n") && text.contains("NOTE:one\\ntwo\\, three\r\n"), "{text}");
-        assert!(text.contains("TEL;TYPE=WORK,VOICE:+49\r\n") && text.contains("PHOTO;TYPE=JPEG;ENCODING=b:aGFsbG8=\r\n"), "{text}");
+        assert!(
+            text.contains("TEL;TYPE=WORK,VOICE:+49\r\n") && text.contains("PHOTO;TYPE=JPEG;ENCODING=b:aGFsbG8=\r\n"),
+            "{text}"
+        );
         assert_eq!(compare(old.as_bytes(), text.as_bytes()), Likeness::Equivalent(Rule::Card3));
         let latin = b"BEGIN:VCARD\nVERSION:2.1\nN:M\xfcller\nFN:M\xfcller\nUID:1\nEND:VCARD\n";
         assert!(String::from_utf8(fit(latin).expect("card").bytes).expect("text").contains("FN:Müller"));

@@ -32,12 +32,27 @@ const PARTS_OF_LISTS: &[&str] = &["N", "ADR"];
 const PARTS: &[&str] = &["ORG", "REQUEST-STATUS", "GENDER", "CLIENTPIDMAP"];
 /// Properties whose values are URIs or times, in which a backslash is a backslash.
 const NOT_TEXT: &[&str] = &[
-    "URL", "SOURCE", "CALURI", "FBURL", "CALADRURI", "TZURL", "ORGANIZER", "ATTENDEE", "IMPP", "ATTACH", "MEMBER", "CONFERENCE", "IMAGE",
-    "EXDATE", "RDATE", "FREEBUSY",
+    "URL",
+    "SOURCE",
+    "CALURI",
+    "FBURL",
+    "CALADRURI",
+    "TZURL",
+    "ORGANIZER",
+    "ATTENDEE",
+    "IMPP",
+    "ATTACH",
+    "MEMBER",
+    "CONFERENCE",
+    "IMAGE",
+    "EXDATE",
+    "RDATE",
+    "FREEBUSY",
 ];
 /// Parameters whose values are words of the RFCs and have no case.
 const WORDS: &[&str] = &[
-    "TYPE", "VALUE", "ENCODING", "ROLE", "PARTSTAT", "CUTYPE", "RSVP", "RELTYPE", "RELATED", "RANGE", "FBTYPE", "LANGUAGE", "CHARSET",
+    "TYPE", "VALUE", "ENCODING", "ROLE", "PARTSTAT", "CUTYPE", "RSVP", "RELTYPE", "RELATED", "RANGE", "FBTYPE", "LANGUAGE",
+    "CHARSET",
 ];
 
 pub(super) fn is_uri(name: &str) -> bool {

@@ -262,7 +262,8 @@ mod tests {
 
     #[test]
     fn a_property_that_was_not_foreseen_is_not_excused_by_another() {
-        let lost = |name: &str| difference(&PropertyChange { name: name.to_owned(), expected: Some("x".to_owned()), found: None });
+        let lost =
+            |name: &str| difference(&PropertyChange { name: name.to_owned(), expected: Some("x".to_owned()), found: None });
         let mut verdict = Verdict::Changed(vec![lost("VCARD/KIND"), lost("VCARD/TEL")]);
         only_named(&mut verdict, &[(Cause::PropertyLost, "KIND GENDER".to_owned())]);
         let Verdict::Changed(differences) = verdict else { panic!("changed") };

@@ -50,7 +50,8 @@ const TRIES: &[(Part, &str, &str, &str)] = &[
 /// When the account cannot be entered or no home is found in it, or when the connection breaks.
 pub fn look_at_dav(client: &mut Client) -> Result<(DavSheet, Vec<String>)> {
     let homes = client.discover()?;
-    let mut looking = Look { sheet: DavSheet { one_kind_each: true, ..DavSheet::default() }, unknown: Vec::new(), lost: BTreeSet::new() };
+    let mut looking =
+        Look { sheet: DavSheet { one_kind_each: true, ..DavSheet::default() }, unknown: Vec::new(), lost: BTreeSet::new() };
     looking.defaults(client, &homes)?;
     for (part, name, media, body) in TRIES {
         looking.part(client, &homes, *part, name, media, body)?;
@@ -130,7 +131,10 @@ impl Look {
         let removed = client.delete(&path, None);
         looked?;
         removed.map(drop).map_err(|e| {
-            Error::new(e.kind(), "the probe's folder could not be removed").with("path", &path).because(e).hint("remove it by hand")
+            Error::new(e.kind(), "the probe's folder could not be removed")
+                .with("path", &path)
+                .because(e)
+                .hint("remove it by hand")
         })
     }
 
@@ -151,7 +155,9 @@ impl Look {
             return Ok(());
         };
         if let Likeness::Changed(changes) = compare(body.as_bytes(), &back.bytes) {
-            self.lost.extend(changes.iter().filter(|c| c.expected.is_some()).filter_map(|c| c.name.rsplit('/').next()).map(str::to_owned));
+            self.lost.extend(
+                changes.iter().filter(|c| c.expected.is_some()).filter_map(|c| c.name.rsplit('/').next()).map(str::to_owned),
+            );
         }
         if part == Part::Files {
             let above = path.rsplit_once('/').map_or(path, |(above, _)| above);

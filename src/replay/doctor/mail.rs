@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::{Span, Timestamp};
 
-use crate::replay::sheet::{Fate, MailSheet, Oddity};
 use crate::error::{Error, Kind, Result};
 use crate::imap::{Append, Body, Connection, Fetched, Found, Messages, Want, Way, Written, special_folders};
 use crate::model::{CollectionPath, Digest, Hasher, printable};
+use crate::replay::sheet::{Fate, MailSheet, Oddity};
 
 /// Characters that some server or other refuses in folder names.
 const SUSPECTS: &str = "*%\"\\|.#:<>?~";

@@ -60,7 +60,8 @@ impl Folder<'_> {
         if let Some(most) = books.job.largest.filter(|most| item.size > *most) {
             return books.refuse(row, item, format!("{} bytes, the server takes {most}", item.size));
         }
-        let done = self.folder_of(&names).and_then(|above| self.send(books, row.clone(), item, &href, &above, ours, etag.as_deref()));
+        let done =
+            self.folder_of(&names).and_then(|above| self.send(books, row.clone(), item, &href, &above, ours, etag.as_deref()));
         match done {
             Err(e) if concerns_item(&e) => books.refuse(row, item, e.to_string()),
             done => done,
@@ -188,7 +189,10 @@ mod tests {
     fn a_file_keeps_its_folders_and_leaves_none_of_them() {
         let head = CollectionHead::new(CollectionPath::new(["files"]), CollectionKind::Files, "files");
         let item = |path: &str| {
-            serde_json::from_value::<Placement>(serde_json::json!({"sha256": Digest::of(b""), "size": 0, "source": {"path": path}})).unwrap()
+            serde_json::from_value::<Placement>(
+                serde_json::json!({"sha256": Digest::of(b""), "size": 0, "source": {"path": path}}),
+            )
+            .unwrap()
         };
         let path = |source: &str| resource_path("/home/Documents/", &relative_path(&head, &item(source)));
         assert_eq!(path("files/a b/c.txt"), "/home/Documents/a%20b/c.txt");

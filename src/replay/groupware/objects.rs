@@ -73,7 +73,8 @@ impl Folder<'_> {
                 (row, true, Some(etag))
             }
         };
-        if let Some(most) = [books.job.largest, Some(LARGEST_OBJECT)].into_iter().flatten().min().filter(|most| item.size > *most) {
+        if let Some(most) = [books.job.largest, Some(LARGEST_OBJECT)].into_iter().flatten().min().filter(|most| item.size > *most)
+        {
             return books.refuse(row, item, format!("{} bytes, at most {most} can be sent", item.size));
         }
         if nth > 0 {

@@ -146,8 +146,13 @@ impl Teller<'_> {
 
     fn collection(&mut self, archive: &Archive, collection: &CollectionEntry, sheet: &Sheet) -> Result<()> {
         let path = &collection.head.path;
-        let folders: HashMap<Part, &FolderPlan> =
-            self.account.folders.iter().filter(|f| f.from == *path && f.part.kind() == collection.head.kind).map(|f| (f.part, f)).collect();
+        let folders: HashMap<Part, &FolderPlan> = self
+            .account
+            .folders
+            .iter()
+            .filter(|f| f.from == *path && f.part.kind() == collection.head.kind)
+            .map(|f| (f.part, f))
+            .collect();
         for folder in folders.values().filter(|f| f.skip) {
             self.tell(Some(path), None, Cause::LeftOut, format!("its {}", folder.part))?;
         }
