@@ -261,7 +261,7 @@ fn connections_cut_anywhere_leave_no_gap_and_no_double() {
     let Some(server) = Server::start("radicale", &[]) else { return };
     let (job, direct) = (Job::new(), Target::radicale(&server));
     job.plan(&direct, "own");
-    let cuts: Vec<u64> = (0..12).map(|_| 2000 + random.below(60_000)).collect();
+    let cuts: Vec<u64> = (0..12).map(|_| 1500 + random.below(12_000)).collect();
     let proxy = Proxy::start(direct.port, cuts);
     job.plan(&Target { port: proxy.port, ..Target::radicale(&server) }, "own");
     for _ in 0..8 {

@@ -130,6 +130,9 @@ fn tell_dav(dav: &DavSheet, out: &mut Output<'_>) -> Result<()> {
     if dav.card_4 == Fate::Refused {
         out.line(format_args!("refused   cards of version 4.0"))?;
     }
+    if dav.event_without_end == Fate::Refused {
+        out.line(format_args!("refused   events with neither end nor duration"))?;
+    }
     if dav.creates.iter().any(|part| part == "files") && !dav.keeps_file_times {
         out.line(format_args!("lost      modification times of files"))?;
     }

@@ -168,6 +168,15 @@ pub fn uid_of(bytes: &[u8]) -> Option<String> {
     inner.filter_map(|c| c.property("UID")).map(|uid| uid.value.trim().to_owned()).find(|uid| !uid.is_empty())
 }
 
+/// Does an event at a time of day have neither end nor duration?
+pub fn has_endless_event(bytes: &[u8]) -> bool {
+    let Some(lines) = content_lines(&text_of(bytes)) else { return false };
+    components(&lines).iter().flat_map(|top| &top.components).filter(|c| c.name == "VEVENT").any(|event| {
+        let timed = event.property("DTSTART").is_some_and(|p| p.param("VALUE").all(|v| !v.eq_ignore_ascii_case("DATE")));
+        timed && event.property("DTEND").is_none() && event.property("DURATION").is_none()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

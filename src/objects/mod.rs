@@ -9,5 +9,5 @@ mod fit;
 mod value;
 
 pub use compare::{Likeness, PropertyChange, Rule, compare};
-pub use content::uid_of;
+pub use content::{has_endless_event, uid_of};
 pub use fit::{Fitted, fit};

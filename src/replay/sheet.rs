@@ -124,6 +124,9 @@ pub struct DavSheet {
     /// What becomes of cards of version 4.0 as a whole.
     #[serde(default)]
     pub card_4: Fate,
+    /// What becomes of events at a time of day with neither end nor duration (RFC 5545 3.6.1).
+    #[serde(default)]
+    pub event_without_end: Fate,
     /// Are modification times of files kept?
     #[serde(default)]
     pub keeps_file_times: bool,

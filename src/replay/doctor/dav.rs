@@ -21,6 +21,9 @@ const EVENT: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//floe//doctor//E
     URL:https://floe.invalid/event\r\nCOMMENT:a comment\r\nCONTACT:somebody\r\nCOLOR:red\r\nRELATED-TO:floe-probe-other\r\n\
     X-FLOE-PROBE;X-PARAM=a:b\r\nATTACH:https://floe.invalid/attached\r\nBEGIN:VALARM\r\nACTION:DISPLAY\r\nDESCRIPTION:alarm\r\n\
     TRIGGER:-PT15M\r\nEND:VALARM\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
+/// An event that ends as it begins (RFC 5545 3.6.1), which Cyrus does not take.
+const ENDLESS: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//floe//doctor//EN\r\nBEGIN:VEVENT\r\nUID:floe-probe-endless\r\n\
+    DTSTAMP:20240101T000000Z\r\nDTSTART:20240301T090000Z\r\nSUMMARY:floe doctor\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
 const TASK: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//floe//doctor//EN\r\nBEGIN:VTODO\r\nUID:floe-probe-task\r\n\
     DTSTAMP:20240101T000000Z\r\nDUE;VALUE=DATE:20240301\r\nSUMMARY:floe doctor\r\nDESCRIPTION:text\r\nPRIORITY:1\r\n\
     PERCENT-COMPLETE:40\r\nSTATUS:IN-PROCESS\r\nCATEGORIES:ONE\r\nX-FLOE-PROBE:b\r\nEND:VTODO\r\nEND:VCALENDAR\r\n";
@@ -37,6 +40,7 @@ const CARD_4: &str = "BEGIN:VCARD\r\nVERSION:4.0\r\nUID:floe-probe-card-4\r\nN:D
 /// What is tried: the part, the name of the resource, its type and its content.
 const TRIES: &[(Part, &str, &str, &str)] = &[
     (Part::Events, "probe.ics", "text/calendar; charset=utf-8", EVENT),
+    (Part::Events, "endless.ics", "text/calendar; charset=utf-8", ENDLESS),
     (Part::Tasks, "probe.ics", "text/calendar; charset=utf-8", TASK),
     (Part::Journals, "probe.ics", "text/calendar; charset=utf-8", JOURNAL),
     (Part::Contacts, "probe.vcf", "text/vcard; charset=utf-8", CARD),
@@ -149,6 +153,8 @@ impl Look {
             let why = put.map_or_else(|e| e, |_| "it said so, and nothing is there".to_owned());
             if body == CARD_4 {
                 self.sheet.card_4 = Fate::Refused;
+            } else if body == ENDLESS {
+                self.sheet.event_without_end = Fate::Refused;
             } else {
                 self.unknown.push(format!("{part}: the server did not store one: {}", printable(&why)));
             }

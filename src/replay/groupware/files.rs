@@ -82,7 +82,7 @@ impl Folder<'_> {
             if depth > 0 {
                 let new =
                     NewCollection { is: CollectionType::Folder, component: "", display_name: "", color: None, description: None };
-                is_new = is_new || self.client.make(&path, &new)? != crate::dav::Made::Exists;
+                is_new |= self.client.make(&path, &new)? != crate::dav::Made::Exists;
             }
             let there = if is_new { Vec::new() } else { self.client.list(&path)? };
             self.folders.insert(path.clone(), there.into_iter().map(|entry| (last_name(&entry.path), entry)).collect());

@@ -11,7 +11,7 @@ use crate::archive::{Archive, CollectionEntry, Snapshot};
 use crate::error::Result;
 use crate::imap::is_keyword;
 use crate::model::{CollectionHead, CollectionPath, Digest, Placement};
-use crate::objects::fit;
+use crate::objects::{fit, has_endless_event};
 use crate::replay::groupware::{LARGEST_OBJECT, relative_path};
 use crate::replay::sheet::{DavSheet, Fate, MailSheet, Oddity, Sheet};
 
@@ -275,6 +275,9 @@ fn of_entry(bytes: &[u8], dav: &DavSheet) -> Vec<(Cause, String)> {
     };
     if dav.card_4 == Fate::Refused && has_line(bytes, "VERSION", b"4.0") {
         return vec![(Cause::ContentRefused, "a card of version 4.0".to_owned())];
+    }
+    if dav.event_without_end == Fate::Refused && has_endless_event(bytes) {
+        return vec![(Cause::ContentRefused, "an event with neither end nor duration".to_owned())];
     }
     let mut found = Vec::new();
     if !fitted.rules.is_empty() {
