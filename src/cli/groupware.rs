@@ -62,36 +62,24 @@ impl<'a> Dav<'a> {
         self.own.get(&user.to_lowercase()).unwrap_or(self.password)
     }
 
-    /// Enters a user's account.
+    /// Enters a user's account, as that user: no way is known for an administrator to act for others over DAV.
     ///
     /// # Errors
-    /// `Kind::Refused` when the server does not let the administrator act for users.
+    /// `Kind::Refused` when the user's password is not known.
     pub(super) fn enter(&self, user: &str) -> Result<(Client, Homes)> {
         let address = self.address.as_ref().ok_or_else(|| Error::usage("the target speaks no DAV"))?;
-        let client = |name: &str, password: &Secret, on_behalf_of: Option<&str>| {
-            let (user, on_behalf_of) = (name.to_owned(), on_behalf_of.map(str::to_owned));
-            let login = crate::dav::Login { user, password: password.clone(), on_behalf_of };
-            Client::new(address.clone(), login, &self.access.trust()?)
-        };
-        let admin = match self.login {
-            Login::Own => None,
-            _ if self.own.contains_key(&user.to_lowercase()) => None,
-            _ => Some(self.access.admin()?).filter(|admin| !admin.eq_ignore_ascii_case(user)),
-        };
-        let Some(admin) = admin else {
-            let mut client = client(user, self.own_password(user), None)?;
-            let homes = client.discover()?;
-            return Ok((client, homes));
-        };
-        let mut acting = client(admin, self.password, Some(user))?;
-        let homes = acting.discover()?;
-        // A server that does not know of acting for others lets the administrator into the administrator's own calendars.
-        if client(admin, self.password, None)?.discover()?.principal == homes.principal {
-            return Err(Error::new(Kind::Refused, "the server does not let the administrator act for users over DAV")
+        let known = self.login == Login::Own
+            || self.own.contains_key(&user.to_lowercase())
+            || self.access.admin().is_ok_and(|admin| admin.eq_ignore_ascii_case(user));
+        if !known {
+            return Err(Error::new(Kind::Refused, "calendars, contacts and files are entered with the user's own password")
                 .with("user", user)
-                .hint("give the users' own passwords with --passwords: a CSV of addresses and passwords"));
+                .hint("give it with --passwords: a CSV of addresses and passwords, such as floe provision writes"));
         }
-        Ok((acting, homes))
+        let login = crate::dav::Login { user: user.to_owned(), password: self.own_password(user).clone() };
+        let mut client = Client::new(address.clone(), login, &self.access.trust()?)?;
+        let homes = client.discover()?;
+        Ok((client, homes))
     }
 
     /// Carries an account's calendars, contacts and files over.

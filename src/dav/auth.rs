@@ -9,15 +9,13 @@ use sha2::Sha256;
 
 use crate::net::Secret;
 
-/// Whose data, and whose password opens it.
+/// Whose data it is. Over DAV everybody enters as themselves.
 #[derive(Clone, Debug)]
 pub struct Login {
     /// Name that the server knows.
     pub user: String,
-    /// Password of that user, or of the one who acts for others.
+    /// Password of that user.
     pub password: Secret,
-    /// For whom `user` acts: sent as `Authorize-As`, which Cyrus knows.
-    pub on_behalf_of: Option<String>,
 }
 
 impl Login {
@@ -177,7 +175,7 @@ mod tests {
             nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS""#;
         let md5 = r#"Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm=MD5,
             nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS""#;
-        let login = Login { user: "Mufasa".into(), password: Secret::new("Circle of Life"), on_behalf_of: None };
+        let login = Login { user: "Mufasa".into(), password: Secret::new("Circle of Life") };
         let cnonce = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ";
         for (headers, want) in [
             (vec![md5, header], "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),

@@ -235,9 +235,6 @@ impl Client {
         if let Some(auth) = auth {
             request = request.header("Authorization", auth);
         }
-        if let Some(user) = &self.login.on_behalf_of {
-            request = request.header("Authorize-As", user);
-        }
         let bad = |e: ureq::http::Error| Error::new(Kind::Internal, "cannot make a request").because(e);
         let sent = match body {
             Body::Empty => self.agent.run(request.body(()).map_err(bad)?),

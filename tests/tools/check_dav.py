@@ -51,7 +51,12 @@ def request(user, method, path, body=None, depth=None):
     if depth is not None:
         headers["Depth"] = str(depth)
     asked = urllib.request.Request(args.base + path, data=body, headers=headers, method=method)
-    return urllib.request.urlopen(asked, timeout=30).read()
+    for patience in (3, 2, 1, 0):
+        try:
+            return urllib.request.urlopen(asked, timeout=30).read()
+        except urllib.error.HTTPError as e:
+            if e.code != 503 or not patience:
+                raise
 
 
 def children(user, path):

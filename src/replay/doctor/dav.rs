@@ -148,7 +148,8 @@ impl Look {
             Err(e) if e.kind() == Kind::Refused => Err(e.to_string()),
             put => Ok(put?),
         };
-        let back = if matches!(put, Ok(Put::Stored(_))) { client.get(path, 1 << 20)? } else { None };
+        // In a new folder, what exists already is what the lost answer to the first try was about.
+        let back = if matches!(put, Ok(Put::Stored(_) | Put::Exists)) { client.get(path, 1 << 20)? } else { None };
         let Some(back) = back else {
             let why = put.map_or_else(|e| e, |_| "it said so, and nothing is there".to_owned());
             if body == CARD_4 {
