@@ -14,6 +14,7 @@ pub mod archive;
 pub mod cli;
 pub mod dav;
 pub mod diff;
+pub mod directory;
 pub mod error;
 pub mod export;
 pub mod icewarp;

@@ -27,7 +27,7 @@ fn text(path: &Path) -> &str {
 fn snapshot(archive: &Path, accounts: &[(&str, &Path)]) {
     let accounts: Vec<(String, PathBuf)> = accounts.iter().map(|(name, path)| ((*name).to_owned(), path.to_path_buf())).collect();
     let found = discover(&[], &accounts, None).unwrap();
-    let done = floe::snapshot::run(&found, &mut Writer::open(archive, 3).unwrap(), Options::default(), &Silent).unwrap();
+    let done = floe::snapshot::run(&found, None, &mut Writer::open(archive, 3).unwrap(), Options::default(), &Silent).unwrap();
     assert!(done.unbalanced.is_empty() && done.snapshot.root.ledger.failed_total() == 0, "{done:?}");
 }
 

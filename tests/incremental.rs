@@ -69,7 +69,7 @@ impl Store {
     fn snapshot(&self, archive: &Path, reread: bool) -> (Digest, u64) {
         let mut writer = Writer::open(archive, 3).unwrap();
         let found = discover(&[self.source()], &[], None).unwrap();
-        let done = snapshot::run(&found, &mut writer, Options { level: None, reread }, &Silent).unwrap();
+        let done = snapshot::run(&found, None, &mut writer, Options { level: None, reread }, &Silent).unwrap();
         assert!(done.unbalanced.is_empty(), "{:?}", done.unbalanced);
         (done.snapshot.root.tree, done.new_objects)
     }

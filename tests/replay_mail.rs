@@ -33,10 +33,14 @@ struct Job {
 
 impl Job {
     fn new(messages: u32) -> Job {
+        Job::company(2, messages)
+    }
+
+    fn company(users: u32, messages: u32) -> Job {
         let folder = tempfile::tempdir().unwrap();
         let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/mailstore.py");
         let mut make = Command::new("python3");
-        make.arg(tool).arg("--out").arg(folder.path().join("store")).args(["--users", "2", "--no-groupware"]);
+        make.arg(tool).arg("--out").arg(folder.path().join("store")).args(["--users", &users.to_string(), "--no-groupware"]);
         make.args(["--max-attachment", "60000", "--messages"]).arg(messages.to_string());
         expect(&make.output().unwrap(), 0);
         let job = Job { folder, admin: "master" };
@@ -155,6 +159,32 @@ fn a_store_arrives_in_cyrus_on_behalf_of_its_users() {
     job.everything_is_there_once(&server);
 }
 
+/// Messages of each user of the company that is carried over whole; 250 make it 5,000.
+fn company_messages() -> u32 {
+    std::env::var("FLOE_TEST_COMPANY").map_or(20, |n| n.parse().unwrap())
+}
+
+#[test]
+fn a_company_of_twenty_arrives_in_dovecot_in_cyrus_and_in_the_stand_in() {
+    let mut job = Job::company(20, company_messages());
+    for (name, admin, login) in [("dovecot", "master", "master"), ("cyrus", "admin", "on-behalf")] {
+        let Some(server) = Server::start(name, &[]) else { continue };
+        job.admin = admin;
+        job.plan(server.port(), login);
+        expect(&job.replay(&server).output().unwrap(), 0);
+        job.everything_is_there_once(&server);
+    }
+    let rehearsed = floe(&["rehearse", &job.path("store/users"), "--domain", "example.test", "--out", &job.path("rehearsal")]);
+    assert!(matches!(rehearsed.status.code(), Some(0 | 1)), "{rehearsed:?}");
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(job.path("rehearsal/report/report.json")).unwrap()).unwrap();
+    let all = &report["compare"]["all"];
+    assert_eq!(
+        (&all["missing"], &all["changed"], &all["extra"], &all["duplicate"]),
+        (&0.into(), &0.into(), &0.into(), &0.into())
+    );
+    assert!(all["identical"].as_u64().unwrap() + all["equivalent"].as_u64().unwrap() > 100, "{all}");
+}
+
 #[test]
 fn connections_cut_anywhere_leave_no_gap_and_no_double() {
     let mut random = Random::fresh("cuts");
@@ -183,7 +213,8 @@ fn a_replay_killed_at_any_moment_goes_on_without_gap_or_double() {
     let Some(server) = Server::start("dovecot", &[]) else { return };
     let job = Job::new(120);
     job.plan(server.port(), "master");
-    for _ in 0..25 {
+    let kills = std::env::var("FLOE_TEST_KILLS").map_or(25, |n| n.parse().unwrap());
+    for _ in 0..kills {
         let mut child = job.replay(&server).spawn().unwrap();
         sleep(Duration::from_millis(20 + random.below(300)));
         let _ = child.kill();

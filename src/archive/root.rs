@@ -74,7 +74,7 @@ pub struct Root {
     pub accounts: Vec<AccountEntry>,
     /// Exceptions listing of what belongs to no account.
     pub leftovers: Option<Digest>,
-    /// Domains, accounts, groups and rights; none captured yet.
+    /// Domains, accounts, groups, rights and rules, where files of them were captured.
     pub directory: Option<Digest>,
     /// Sum of everything.
     pub ledger: Ledger,

@@ -85,6 +85,9 @@ pub fn verify(archive: &Archive, check: &Check, monitor: &dyn Monitor) -> Result
             let place = format!("snapshot {}, what belongs to no account", snapshot.id);
             listings.exceptions(&place, listing, None, &mut found);
         }
+        if let Some(Err(e)) = snapshot.root.directory.map(|object| archive.copy(object, &mut std::io::sink())) {
+            found.damage.push(format!("snapshot {}: its directory: {e}", snapshot.id));
+        }
     }
     for texts in [&mut found.damage, &mut found.warnings] {
         texts.sort();

@@ -38,6 +38,9 @@ pub(super) struct Args {
     /// What was skipped or failed
     #[arg(long)]
     exceptions: bool,
+    /// The directory: domains, accounts, members, rights and rules, and what files say against one another
+    #[arg(long, conflicts_with_all = ["accounts", "collections", "exceptions", "snapshots"])]
+    directory: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -105,6 +108,9 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         return snapshots(&archive.snapshots()?, args.json, out);
     }
     let snapshot = archive.snapshot(args.snapshot.as_deref())?;
+    if args.directory {
+        return super::directory::list(&archive, &snapshot, args.json, out);
+    }
     let mut listing = Listing { archive: &archive, snapshot: &snapshot, args, damaged: 0 };
     let accounts = listing.accounts()?;
     if args.exceptions {

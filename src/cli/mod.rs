@@ -4,6 +4,7 @@
 
 mod completions;
 mod diff;
+mod directory;
 mod doctor;
 mod export;
 mod groupware;

@@ -66,6 +66,7 @@ struct Report {
     folders: usize,
     items: u64,
     touched: u64,
+    entries: u64,
     causes: Vec<(Cause, u64)>,
     verdict: String,
 }
@@ -121,14 +122,20 @@ fn create(path: &Path) -> Result<File> {
 }
 
 fn tell(args: &Args, drafted: &plan::Plan, summary: &Summary, list: &Path, out: &mut Output<'_>) -> Result<u8> {
-    let waiting = drafted.accounts.iter().filter(|a| a.skip).count();
-    let verdict = match (summary.touched, waiting) {
-        (0, 0) => Verdict::Pass(format!("{} items, all expected to arrive as they are", summary.items)),
-        (touched, 0) => Verdict::WithExceptions(format!("{touched} of {} items will not arrive as they are", summary.items)),
-        (touched, waiting) => Verdict::WithExceptions(format!(
-            "{touched} of {} items will not arrive as they are, {waiting} accounts need an address from you",
-            summary.items
-        )),
+    let waiting = drafted.accounts.iter().filter(|a| a.skip).count() as u64;
+    let mut odd = Vec::new();
+    for (count, words) in [
+        (summary.touched, format!("of {} items will not arrive as they are", summary.items)),
+        (summary.entries, "filters, rights, addresses and passwords are not carried as they are".to_owned()),
+        (waiting, "accounts need an address from you or are left out".to_owned()),
+    ] {
+        if count > 0 {
+            odd.push(format!("{count} {words}"));
+        }
+    }
+    let verdict = match odd.as_slice() {
+        [] => Verdict::Pass(format!("{} items, all expected to arrive as they are", summary.items)),
+        odd => Verdict::WithExceptions(odd.join(", ")),
     };
     let folders = drafted.accounts.iter().map(|a| a.folders.len()).sum();
     if args.json {
@@ -139,6 +146,7 @@ fn tell(args: &Args, drafted: &plan::Plan, summary: &Summary, list: &Path, out: 
             folders,
             items: summary.items,
             touched: summary.touched,
+            entries: summary.entries,
             causes: summary.causes.iter().map(|(cause, count)| (*cause, *count)).collect(),
             verdict: verdict.words(),
         })?;

@@ -116,6 +116,7 @@ struct Outcome {
     refused: u64,
     /// Of those on the server, calendar objects, contacts and files that read back otherwise than they were sent.
     changed: u64,
+    damaged: u64,
     bytes: u64,
     restated: u64,
     not_restated: u64,
@@ -135,6 +136,7 @@ impl Outcome {
             ("there before", self.before),
             ("changed by the server", self.changed),
             ("refused", self.refused),
+            ("damaged in the archive", self.damaged),
             ("flags changed", self.restated),
             ("flags not changed, their place is not known", self.not_restated),
             ("moved", self.moved),
@@ -249,7 +251,10 @@ impl Run<'_> {
             let gone = self.mail(account, &mail, &mut connect, &mut connection, outcome)?;
             self.removals(account, &mail, gone, &mut connect, &mut connection, outcome)?;
         }
-        if let Some(connection) = connection {
+        if let Some(mut connection) = connection {
+            for alert in connection.take_alerts() {
+                self.monitor.note(&format!("{}: the server says: {}", account.source, printable(&alert)));
+            }
             connection.logout();
         }
         if self.dav.is_spoken() {
@@ -276,6 +281,7 @@ impl Run<'_> {
         outcome.before += carried.before;
         outcome.refused += carried.refused;
         outcome.changed += carried.changed;
+        outcome.damaged += carried.damaged;
         outcome.bytes += carried.bytes;
         outcome.restated += carried.restated;
         outcome.removed += carried.removed;
@@ -308,12 +314,13 @@ impl Run<'_> {
                 since: since.as_ref(),
                 pace: self.pace,
             };
-            let Filled { sent, claimed, before, refused, bytes, restated, not_restated, gone } =
+            let Filled { sent, claimed, before, refused, damaged, bytes, restated, not_restated, gone } =
                 fill(self.archive, job, self.journal, connect, connection, self.monitor)?;
             outcome.sent += sent;
             outcome.claimed += claimed;
             outcome.before += before;
             outcome.refused += refused;
+            outcome.damaged += damaged;
             outcome.bytes += bytes;
             outcome.restated += restated;
             outcome.not_restated += not_restated;
@@ -400,6 +407,7 @@ fn tell(args: &Args, outcomes: &[Outcome], left: u64, out: &mut Output<'_>) -> R
     let open = [
         (sum(|o| o.changed), "of them read back otherwise than they were sent"),
         (refused, "were refused and stay in the archive"),
+        (sum(|o| o.damaged), "are damaged in the archive and were not sent: run floe verify, mend it, and replay again"),
         (sum(|o| o.not_restated), "have other flags at the source, and their place on the server is not known"),
         (sum(|o| o.kept), "are gone at the source and stay on the server (--remove takes them away)"),
         (sum(|o| o.unproven), "are gone at the source and stay on the server, not proven to be sent by floe"),

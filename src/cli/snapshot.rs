@@ -7,12 +7,13 @@ use serde::Serialize;
 
 use super::output::{Output, Verdict};
 use crate::archive::{Options, Snapshot, Writer};
+use crate::directory::{self, Beside, Directory};
 use crate::error::{Error, Result};
 use crate::model::{Digest, Ledger};
 use crate::monitor::Terminal;
 use crate::report;
 use crate::snapshot::{self, Done};
-use crate::source::{Format, discover};
+use crate::source::{Discovery, Format, discover};
 
 /// Capture mail stores and files into an archive
 ///
@@ -36,6 +37,10 @@ pub(super) struct Args {
     /// A store and the account that it belongs to; may be given again
     #[arg(long = "account", value_name = "NAME=PATH", value_parser = named)]
     accounts: Vec<(String, PathBuf)>,
+    /// A file, or a folder of files, that say who there is: CSV, LDIF, Dovecot passwd-file, ACL, Sieve; with ADDRESS= before it
+    /// for one account's own; may be given again
+    #[arg(long = "directory", value_name = "[ADDRESS=]FILE")]
+    directory: Vec<directory::Input>,
     /// zstd level for text; headers take five more, attachments never more than 3
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=22))]
     level: i32,
@@ -75,9 +80,10 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     if found.accounts.is_empty() {
         return Err(Error::usage("no account was found").hint("name a path that holds mail, or --account NAME=PATH"));
     }
+    let directory = directory_of(&args.directory, &found)?;
     let mut writer = Writer::open(&args.archive, args.level)?;
     let options = Options { level: Some(args.level), reread: args.reread };
-    let done = snapshot::run(&found, &mut writer, options, &Terminal::new(args.json))?;
+    let done = snapshot::run(&found, directory.as_ref(), &mut writer, options, &Terminal::new(args.json))?;
     if let Some(folder) = &args.report {
         report::of_snapshot(folder, (writer.archive(), &args.archive), &done.snapshot)?;
     }
@@ -93,12 +99,26 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         out.line(format_args!("snapshot {} with {} new objects", done.snapshot.id, done.new_objects))?;
         let (skipped, failed) = (l.skipped_total(), l.failed_total());
         out.line(format_args!("found {} = captured {} + skipped {skipped} + failed {failed}", l.found, l.captured))?;
+        if let Some(d) = &directory {
+            let (accounts, domains, odd) = (d.accounts.len(), d.domains.len(), d.unmapped.len() + d.contradictions.len());
+            out.line(format_args!("directory of {accounts} accounts in {domains} domains, {odd} entries to look at"))?;
+        }
     }
     if !done.unbalanced.is_empty() {
         return Err(Error::source(format!("the ledger does not balance: {}", done.unbalanced.join("; ")))
             .hint("the snapshot is kept; compare it with the source before you rely on it"));
     }
     if args.json { Ok(verdict.code()) } else { out.verdict(&verdict) }
+}
+
+/// The directory that the named files and those beside the mail make; none where there are no such files.
+fn directory_of(inputs: &[directory::Input], found: &Discovery) -> Result<Option<Directory>> {
+    let beside: Vec<Beside> = found.accounts.iter().flat_map(directory::beside).collect();
+    if inputs.is_empty() && beside.is_empty() {
+        return Ok(None);
+    }
+    let stores: Vec<String> = found.accounts.iter().map(|a| a.account.clone()).collect();
+    directory::read(inputs, &beside, &stores).map(Some)
 }
 
 fn result<'a>(done: &'a Done, verdict: &Verdict) -> Report<'a> {

@@ -7,4 +7,5 @@ pub mod journal;
 pub mod mail;
 pub mod plan;
 pub mod provision;
+pub mod rules;
 pub mod sheet;

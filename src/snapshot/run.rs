@@ -5,6 +5,7 @@ use jiff::{Timestamp, ToSpan as _};
 use super::pipeline::{Beginning, Pipeline};
 use super::seen::{self, Earlier, OldLines, SeenCollection};
 use crate::archive::{AccountEntry, CollectionEntry, ListingWriter, Options, Root, Snapshot, SourceNote, Writer, line};
+use crate::directory::{self, Directory};
 use crate::error::Result;
 use crate::model::{CollectionHead, Digest, Exception, Ledger, Outcome, Place};
 use crate::monitor::Monitor;
@@ -21,12 +22,18 @@ pub struct Done {
     pub unbalanced: Vec<String>,
 }
 
-/// Captures all accounts into the archive and commits one snapshot. Collections that are as an earlier run saw them are not
-/// read again, unless `options` ask for it.
+/// Captures all accounts, and the directory, into the archive and commits one snapshot. Collections that are as an earlier run saw
+/// them are not read again, unless `options` ask for it.
 ///
 /// # Errors
 /// When the archive cannot be written. What cannot be read of the source is an exception in the ledger instead.
-pub fn run(discovery: &Discovery, writer: &mut Writer, options: Options, monitor: &dyn Monitor) -> Result<Done> {
+pub fn run(
+    discovery: &Discovery,
+    directory: Option<&Directory>,
+    writer: &mut Writer,
+    options: Options,
+    monitor: &dyn Monitor,
+) -> Result<Done> {
     let previous = writer.previous();
     let mut root = Root::new(next_moment(previous), previous.map(|s| s.digest));
     let earlier = if options.reread || !writer.is_whole() { Earlier::default() } else { Earlier::open(writer.archive()) };
@@ -38,6 +45,10 @@ pub fn run(discovery: &Discovery, writer: &mut Writer, options: Options, monitor
         run.account(account)?;
     }
     run.nobodys.extend(discovery.leftovers.iter().map(crate::source::Leftover::exception));
+    if let Some(directory) = directory {
+        run.nobodys.extend(directory.exceptions());
+        run.root.directory = Some(directory::store(directory, run.pipeline.writer())?);
+    }
     run.leftovers()?;
     let Run { pipeline, mut root, unbalanced, .. } = run;
     root.accounts.sort_by(|a, b| a.account.cmp(&b.account));

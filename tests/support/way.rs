@@ -23,6 +23,11 @@ impl Way {
         Way { folder, server }
     }
 
+    /// Ends the stand-in and starts it again on the same folder, with other difficulties and at other addresses.
+    pub fn restart(&mut self, difficult: &str) {
+        self.server = StandIn::start(&self.path("icewarp"), difficult.parse().unwrap()).unwrap();
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

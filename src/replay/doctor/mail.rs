@@ -1,6 +1,8 @@
 //! Finds out what a target's IMAP takes, changes and refuses, with odd messages in a folder of its own that it removes.
 
 use std::collections::BTreeMap;
+use std::thread::sleep;
+use std::time::Duration;
 
 use jiff::{Span, Timestamp};
 
@@ -112,7 +114,7 @@ impl Probe {
         Ok(seen.messages.iter().any(|(f, _)| f.flags.iter().any(|flag| flag.eq_ignore_ascii_case(KEYWORD))))
     }
 
-    /// The UID from which the message is found, and whether the server told it; none when it was refused.
+    /// The UID from which the message is found, and whether the server told it; none when it was refused for good.
     fn append(
         &self,
         connection: &mut Connection,
@@ -120,15 +122,23 @@ impl Probe {
         date: Option<Timestamp>,
         flags: &[String],
     ) -> Result<Option<(u32, bool)>> {
-        let next = connection.status(&self.name)?.uid_next;
-        let mut batch = [Append { flags, date, body: Body::Bytes(message) }];
-        let sent = connection.send_append(&self.name, Way::OneByOne, &mut batch)?;
-        match connection.finish_append(sent)?.pop() {
-            Some(Written::Stored(Some((_, uid)))) => Ok(Some((uid, true))),
-            Some(Written::Stored(None)) => Ok(Some((next, false))),
-            Some(Written::Refused(_)) => Ok(None),
-            None => Err(Error::new(Kind::Protocol, "the server did not answer an APPEND")),
+        let mut refused = None;
+        for pause in [0, 100, 500, 2000] {
+            sleep(Duration::from_millis(pause));
+            let next = connection.status(&self.name)?.uid_next;
+            let mut batch = [Append { flags, date, body: Body::Bytes(message) }];
+            let sent = connection.send_append(&self.name, Way::OneByOne, &mut batch)?;
+            match connection.finish_append(sent)?.pop() {
+                Some(Written::Stored(Some((_, uid)))) => return Ok(Some((uid, true))),
+                Some(Written::Stored(None)) => return Ok(Some((next, false))),
+                Some(Written::Refused(status)) => refused = Some(status.error("a probe")),
+                None => return Err(Error::new(Kind::Protocol, "the server did not answer an APPEND")),
+            }
+            if refused.as_ref().is_some_and(|e| !e.kind().is_transient()) {
+                return Ok(None);
+            }
         }
+        refused.map_or(Ok(None), Err)
     }
 
     fn refused_in_names(&self, connection: &mut Connection) -> Result<String> {

@@ -63,6 +63,10 @@ impl Folder<'_> {
         let done =
             self.folder_of(&names).and_then(|above| self.send(books, row.clone(), item, &href, &above, ours, etag.as_deref()));
         match done {
+            Err(e) if e.kind() == Kind::Damage => {
+                books.tell_damaged(item, &e);
+                Ok(())
+            }
             Err(e) if concerns_item(&e) => books.refuse(row, item, e.to_string()),
             done => done,
         }

@@ -55,6 +55,8 @@ pub struct Filled {
     pub before: u64,
     /// Refused by the target, in this run or an earlier one.
     pub refused: u64,
+    /// Damaged in the archive, and not sent.
+    pub damaged: u64,
     /// Of those sent or found, how many read back otherwise than they were sent.
     pub changed: u64,
     /// Bytes sent.
@@ -76,6 +78,7 @@ impl Filled {
         self.claimed += other.claimed;
         self.before += other.before;
         self.refused += other.refused;
+        self.damaged += other.damaged;
         self.changed += other.changed;
         self.bytes += other.bytes;
         self.restated += other.restated;
@@ -264,13 +267,23 @@ impl Books<'_> {
 
     fn tell_refused(&mut self, item: &Placement, reason: String) {
         self.filled.refused += 1;
+        self.tell(item, "refused by the server", reason);
+    }
+
+    /// The archive does not give the item; that is not for the journal, for the archive can be mended.
+    fn tell_damaged(&mut self, item: &Placement, e: &Error) {
+        self.filled.damaged += 1;
+        self.tell(item, "damaged in the archive", e.to_string());
+    }
+
+    fn tell(&self, item: &Placement, reason: &str, detail: String) {
         self.monitor.exception(&Exception {
             account: self.job.account.to_owned(),
             collection: self.job.collection.head.path.to_string(),
             source: item.source.clone(),
             outcome: Outcome::Failed,
-            reason: "refused by the server".to_owned(),
-            detail: reason,
+            reason: reason.to_owned(),
+            detail,
         });
     }
 }

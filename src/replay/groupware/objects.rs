@@ -6,7 +6,7 @@ use super::super::journal::Row;
 use super::{Books, LARGEST_OBJECT, Step, concerns_item};
 use crate::archive::Archive;
 use crate::dav::{Body, Client, CollectionType, Object, Put, When, join, last_name, resource_name};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::model::{Digest, Placement};
 use crate::objects::{Fitted, Likeness, compare, fit, uid_of};
 use crate::replay::plan::{Part, part_of};
@@ -84,7 +84,14 @@ impl Folder<'_> {
                 books.refuse(row, item, "another object of this folder has the same UID".to_owned())
             };
         }
-        let Some(fitted) = fit(&self.archive.read(item.sha256, LARGEST_OBJECT)?) else {
+        let bytes = match self.archive.read(item.sha256, LARGEST_OBJECT) {
+            Err(e) if e.kind() == Kind::Damage => {
+                books.tell_damaged(item, &e);
+                return Ok(());
+            }
+            bytes => bytes?,
+        };
+        let Some(fitted) = fit(&bytes) else {
             return books.refuse(row, item, "there is no calendar object and no card in it".to_owned());
         };
         match over {

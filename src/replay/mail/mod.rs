@@ -22,9 +22,9 @@ pub use self::state::state_of;
 use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, Row, Status};
 use super::plan::Part;
 use crate::archive::{Archive, CollectionEntry};
-use crate::error::{Error, Result};
-use crate::imap::{Append, Body, Connection, Want, Way, Written, is_keyword};
-use crate::model::{Digest, Exception, Outcome, Placement};
+use crate::error::{Error, Kind, Result};
+use crate::imap::{Append, Body, Connection, Sent, Status as ServerStatus, Want, Way, Written, is_keyword};
+use crate::model::{Digest, Exception, Hasher, Outcome, Placement};
 use crate::monitor::Monitor;
 use crate::net::{Pace, patiently};
 
@@ -32,6 +32,9 @@ use crate::net::{Pace, patiently};
 const BATCH_MESSAGES: usize = 100;
 /// Most bytes in one batch; a larger message goes alone, and is never held whole.
 const BATCH_BYTES: u64 = 8 << 20;
+
+/// How often messages that the server does not take now are sent again over the same connection.
+const WAITS: u32 = 5;
 
 /// What is to be done with one folder.
 #[derive(Clone, Copy)]
@@ -65,6 +68,8 @@ pub struct Filled {
     pub before: u64,
     /// Refused by the target, in this run or an earlier one.
     pub refused: u64,
+    /// Damaged in the archive, and not sent.
+    pub damaged: u64,
     /// Messages whose flags or keywords are others at the source now, and now on the target too.
     pub restated: u64,
     /// Messages of which that is so, and whose place on the target is not known: left as they were.
@@ -132,6 +137,18 @@ struct Folder<'a> {
     claimed: HashSet<u32>,
     batch: Vec<Message>,
     batch_bytes: u64,
+    under_way: Option<UnderWay>,
+    /// Did the server say where all messages of the last batch are?
+    gives_uids: bool,
+    /// How often it was waited for the server to take the same messages.
+    waits: u32,
+}
+
+/// A batch that was sent and not answered yet.
+struct UnderWay {
+    messages: Vec<Message>,
+    sent: Sent,
+    way: Way,
 }
 
 /// A message that is about to be sent.
@@ -173,6 +190,9 @@ impl<'a> Folder<'a> {
             claimed: HashSet::new(),
             batch: Vec::new(),
             batch_bytes: 0,
+            under_way: None,
+            gives_uids: false,
+            waits: 0,
             connection,
         };
         let next = folder.settled_uid_next()?;
@@ -233,7 +253,7 @@ impl<'a> Folder<'a> {
 
     fn fill(&mut self, filled: &mut Filled) -> Result<()> {
         // Counted anew on every attempt; what this run has sent or claimed is among it and is told apart.
-        (filled.before, filled.refused, filled.not_restated) = (0, 0, 0);
+        (filled.before, filled.refused, filled.damaged, filled.not_restated) = (0, 0, 0, 0);
         let done_in_this_run = filled.sent + filled.claimed;
         let mut times: HashMap<Digest, u32> = HashMap::new();
         let mut others = Vec::new();
@@ -262,6 +282,7 @@ impl<'a> Folder<'a> {
             Ok(())
         })?;
         self.flush(filled)?;
+        self.settle(filled)?;
         filled.before = filled.before.saturating_sub(done_in_this_run);
         self.restate(others, filled)?;
         filled.gone = self.gone()?;
@@ -299,8 +320,10 @@ impl<'a> Folder<'a> {
         if let Some(largest) = self.job.largest.filter(|most| size > *most) {
             return self.refused(message, format!("{size} bytes, the server takes {largest}"), filled);
         }
-        if size <= BATCH_BYTES {
-            message.bytes = crlf_bytes(self.archive, &message)?;
+        match crlf_bytes(self.archive, &message) {
+            Ok(bytes) => message.bytes = bytes,
+            Err(e) if e.kind() == Kind::Damage => return self.damaged(message, &e, filled),
+            Err(e) => return Err(e),
         }
         if let Some(uid) = self.claim(&message) {
             message.row.status = Status::Confirmed;
@@ -338,6 +361,8 @@ impl<'a> Folder<'a> {
         system.chain(keywords).collect()
     }
 
+    /// Sends the batch. Where the server says where messages are, the answers to it are awaited only when the next one is on its way: so
+    /// neither side waits for the other.
     fn flush(&mut self, filled: &mut Filled) -> Result<()> {
         let batch = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
@@ -347,66 +372,106 @@ impl<'a> Folder<'a> {
         let intents: Vec<Change<'_>> = batch.iter().map(Message::change).collect();
         self.journal.change(self.collection.id, false, &intents)?;
         self.job.pace.wait(batch.len());
-        let way = self.connection.append_way();
-        self.send(batch, way, filled)
+        let sent = self.transmit(batch, self.connection.append_way())?;
+        if let Some(before) = self.under_way.replace(sent) {
+            self.take_answers(before, filled)?;
+        }
+        if self.gives_uids { Ok(()) } else { self.settle(filled) }
     }
 
-    /// Sends messages; halves a batch that is refused as a whole until the ones that are meant are found.
-    fn send(&mut self, mut messages: Vec<Message>, way: Way, filled: &mut Filled) -> Result<()> {
-        let answers = self.append(&mut messages, way)?;
-        if way == Way::Multi && messages.len() > 1 && matches!(answers.first(), Some(Written::Refused(_))) {
-            let second = messages.split_off(messages.len() / 2);
-            self.send(messages, way, filled)?;
-            return self.send(second, way, filled);
-        }
-        let mut confirmed = Vec::new();
+    /// Takes the answers to what is under way.
+    fn settle(&mut self, filled: &mut Filled) -> Result<()> {
+        self.under_way.take().map_or(Ok(()), |sent| self.take_answers(sent, filled))
+    }
+
+    /// Writes down what the target took; what it did not take is tried again or named.
+    fn take_answers(&mut self, batch: UnderWay, filled: &mut Filled) -> Result<()> {
+        let UnderWay { messages, sent, way } = batch;
+        let answers = self.connection.finish_append(sent)?;
+        let (mut stored, mut refused) = (Vec::new(), Vec::new());
         let mut floor = 0;
+        let mut all_have_uids = true;
         for (mut message, answer) in messages.into_iter().zip(answers) {
             match answer {
                 Written::Stored(place) => {
                     let uid = place.filter(|(validity, _)| *validity == self.validity).map(|(_, uid)| uid);
+                    all_have_uids &= uid.is_some();
                     message.row.status = if uid.is_some() { Status::Confirmed } else { Status::Sent };
                     message.row.remote.uid = uid;
                     message.is_new = false;
                     floor = floor.max(uid.map_or(0, |uid| uid.saturating_add(1)));
-                    filled.sent += 1;
-                    filled.bytes += message.row.size;
-                    self.monitor.advance(1, message.row.size);
-                    confirmed.push(message);
+                    stored.push(message);
                 }
-                Written::Refused(status) => {
-                    let error = status.error("a message");
-                    if error.kind().is_transient() {
-                        self.confirm(&confirmed, floor)?;
-                        return Err(error);
-                    }
-                    message.is_new = false;
-                    // A date that the server does not take is no reason to lose the message: once more without.
-                    if message.date.is_some_and(|at| at <= Timestamp::UNIX_EPOCH || at > Timestamp::now()) {
-                        message.date = None;
-                        self.confirm(&std::mem::take(&mut confirmed), floor)?;
-                        self.send(vec![message], Way::OneByOne, filled)?;
-                    } else {
-                        self.refused(message, status.reason(), filled)?;
-                    }
-                }
+                Written::Refused(status) => refused.push((message, status)),
             }
         }
-        self.confirm(&confirmed, floor)
+        if !all_have_uids && self.under_way.is_some() {
+            // What is under way cannot be told from what was just taken: it is found when the folder is read back.
+            return Err(Error::new(Kind::Unreachable, "the server says no more where messages are"));
+        }
+        self.gives_uids = all_have_uids && !stored.is_empty();
+        self.confirm(&stored, floor, filled)?;
+        if refused.is_empty() {
+            return Ok(());
+        }
+        // What is sent again gets higher UIDs than what is under way: that comes first into the journal.
+        self.settle(filled)?;
+        self.again(refused, way, filled)
+    }
+
+    /// Halves a batch that was refused as a whole until the messages that are meant are found, whether for now or for good.
+    fn again(&mut self, mut refused: Vec<(Message, ServerStatus)>, way: Way, filled: &mut Filled) -> Result<()> {
+        if way == Way::Multi && refused.len() > 1 {
+            let second = refused.split_off(refused.len() / 2);
+            for half in [refused, second] {
+                self.send_and_wait(half.into_iter().map(|(message, _)| message).collect(), way, filled)?;
+            }
+            return Ok(());
+        }
+        if let Some(error) = refused.iter().map(|(_, status)| status.error("a message")).find(|e| e.kind().is_transient()) {
+            self.waits += 1;
+            if self.waits > WAITS {
+                return Err(error);
+            }
+            sleep(Duration::from_millis(100 << self.waits));
+            return self.send_and_wait(refused.into_iter().map(|(message, _)| message).collect(), way, filled);
+        }
+        for (mut message, status) in refused {
+            message.is_new = false;
+            // A date that the server does not take is no reason to lose the message: once more without.
+            if message.date.is_some_and(|at| at <= Timestamp::UNIX_EPOCH || at > Timestamp::now()) {
+                message.date = None;
+                self.send_and_wait(vec![message], Way::OneByOne, filled)?;
+            } else {
+                self.refused(message, status.reason(), filled)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_and_wait(&mut self, messages: Vec<Message>, way: Way, filled: &mut Filled) -> Result<()> {
+        let sent = self.transmit(messages, way)?;
+        self.take_answers(sent, filled)
     }
 
     /// Writes down that the target holds these; everything below `floor` is accounted for then.
-    fn confirm(&mut self, messages: &[Message], floor: u32) -> Result<()> {
+    fn confirm(&mut self, messages: &[Message], floor: u32, filled: &mut Filled) -> Result<()> {
         if messages.is_empty() {
             return Ok(());
         }
+        self.waits = 0;
         let floor = if floor > 0 { floor } else { self.connection.status(&self.mailbox)?.uid_next };
         let mut changes: Vec<Change<'_>> = messages.iter().map(Message::change).collect();
         changes.push(Change::Mark(self.validity, floor));
-        self.journal.change(self.collection.id, false, &changes)
+        self.journal.change(self.collection.id, false, &changes)?;
+        let bytes = messages.iter().map(|m| m.row.size).sum();
+        filled.sent += messages.len() as u64;
+        filled.bytes += bytes;
+        self.monitor.advance(messages.len() as u64, bytes);
+        Ok(())
     }
 
-    fn append(&mut self, messages: &mut [Message], way: Way) -> Result<Vec<Written>> {
+    fn transmit(&mut self, messages: Vec<Message>, way: Way) -> Result<UnderWay> {
         let archive = self.archive;
         let mut writers: Vec<_> = messages
             .iter()
@@ -427,7 +492,9 @@ impl<'a> Folder<'a> {
             })
             .collect();
         let sent = self.connection.send_append(&self.mailbox, way, &mut batch)?;
-        self.connection.finish_append(sent)
+        drop(batch);
+        drop(writers);
+        Ok(UnderWay { messages, sent, way })
     }
 
     /// Writes down that the target does not take it, and tells the person.
@@ -436,15 +503,27 @@ impl<'a> Folder<'a> {
         message.row.reason = Some(reason.clone());
         self.journal.change(self.collection.id, false, &[message.change()])?;
         filled.refused += 1;
+        self.tell(message, "refused by the server", reason);
+        Ok(())
+    }
+
+    /// Tells the person that the archive does not give the message back. The journal keeps quiet about it: once the archive is mended, the
+    /// message is sent.
+    fn damaged(&mut self, message: Message, error: &Error, filled: &mut Filled) -> Result<()> {
+        filled.damaged += 1;
+        self.tell(message, "damaged in the archive", error.to_string());
+        Ok(())
+    }
+
+    fn tell(&self, message: Message, reason: &str, detail: String) {
         self.monitor.exception(&Exception {
             account: self.job.account.to_owned(),
             collection: self.job.collection.head.path.to_string(),
             source: message.item.source,
             outcome: Outcome::Failed,
-            reason: "refused by the server".to_owned(),
-            detail: reason,
+            reason: reason.to_owned(),
+            detail,
         });
-        Ok(())
     }
 }
 
@@ -460,11 +539,18 @@ impl Message {
     }
 }
 
-/// The CRLF form of a message, checked against what the listing says of it.
+/// The CRLF form of a message, checked against what the listing says of it; empty for one that is too large to be held.
 fn crlf_bytes(archive: &Archive, message: &Message) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    archive.copy(message.item.sha256, &mut CrlfWriter::new(&mut bytes))?;
-    if Digest::of(&bytes) != message.row.sha256 {
+    let digest = if message.row.size <= BATCH_BYTES {
+        archive.copy(message.item.sha256, &mut CrlfWriter::new(&mut bytes))?;
+        Digest::of(&bytes)
+    } else {
+        let mut hasher = Hasher::new();
+        archive.copy(message.item.sha256, &mut CrlfWriter::new(&mut hasher))?;
+        hasher.finish()
+    };
+    if digest != message.row.sha256 {
         return Err(
             Error::damage("a message's CRLF form is not the one that its listing names").with("item", message.item.sha256)
         );

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::map::{legal_file_name, part_of};
-use super::{AccountPlan, FolderPlan, Part, Plan};
+use super::{AccountPlan, FolderPlan, Part, Plan, people};
 use crate::archive::{Archive, CollectionEntry, Snapshot};
 use crate::error::Result;
 use crate::imap::is_keyword;
@@ -45,6 +45,26 @@ pub enum Cause {
     NoPlace,
     /// The plan leaves it out.
     LeftOut,
+    /// A filter that the server cannot hold.
+    RuleLost,
+    /// A right that the server has no equal of.
+    RightLost,
+    /// A right that means something else on the server.
+    RightChanged,
+    /// An address that somebody else has.
+    AddressClash,
+    /// An address in a domain that is not the company's own.
+    AddressLost,
+    /// An address in another domain than the account's.
+    AliasAsList,
+    /// A forward that means something else on the server.
+    ForwardChanged,
+    /// Files say different things.
+    Contradiction,
+    /// An entry of a directory file that was not taken.
+    EntryLost,
+    /// The password is not carried.
+    PasswordNew,
 }
 
 impl Cause {
@@ -64,6 +84,16 @@ impl Cause {
             Cause::CalendarSplit => "calendars that are split, one folder for each kind",
             Cause::NoPlace => "items that the server has no place for: they stay in the archive",
             Cause::LeftOut => "accounts and folders that the plan leaves out",
+            Cause::RuleLost => "filters that the server cannot hold",
+            Cause::RightLost => "rights that the server has no equal of",
+            Cause::RightChanged => "rights that mean something else on the server",
+            Cause::AddressClash => "addresses that somebody else has",
+            Cause::AddressLost => "addresses in a domain that belongs to a provider: not made",
+            Cause::AliasAsList => "addresses in another domain: made as lists of one member",
+            Cause::ForwardChanged => "forwards that leave a copy, though none stayed before",
+            Cause::Contradiction => "properties of which files say different things: the first one stands",
+            Cause::EntryLost => "entries of directory files that were not taken",
+            Cause::PasswordNew => "accounts whose password is not carried: they get a new one",
         }
     }
 }
@@ -92,6 +122,8 @@ pub struct Summary {
     pub items: u64,
     /// Items with something foreseen.
     pub touched: u64,
+    /// Things foreseen that are of no item or folder: filters, rights, addresses.
+    pub entries: u64,
     /// How often each cause.
     pub causes: BTreeMap<Cause, u64>,
 }
@@ -108,6 +140,11 @@ pub fn forecast(
     each: &mut dyn FnMut(Foreseen) -> Result<()>,
 ) -> Result<Summary> {
     let mut summary = Summary::default();
+    people::forecast(archive, snapshot, plan, &mut |foreseen| {
+        summary.entries += 1;
+        *summary.causes.entry(foreseen.cause).or_insert(0) += 1;
+        each(foreseen)
+    })?;
     for account in &plan.accounts {
         let Some(entry) = snapshot.root.accounts.iter().find(|a| a.account == account.source) else { continue };
         let mut teller = Teller { account, summary: &mut summary, each };

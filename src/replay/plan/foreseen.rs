@@ -35,6 +35,10 @@ impl ForecastFile {
             ForecastFile { path: path.to_owned(), file: Mutex::new(BufReader::new(file)), accounts: HashMap::new() };
         let mut accounts = HashMap::new();
         forecast.lines(0, u64::MAX, &mut |foreseen, from, to| {
+            // What is of no item is nobody's to look up here.
+            if foreseen.source.is_none() {
+                return;
+            }
             accounts.entry(foreseen.account).and_modify(|range: &mut (u64, u64)| range.1 = to).or_insert((from, to));
         })?;
         forecast.accounts = accounts;

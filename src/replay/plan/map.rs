@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::names::{is_foreign_root, is_inbox, legal_segment, special_use_of, unlike};
-use super::{AccountPlan, FolderPlan, Login, Part, Plan};
+use super::{AccountPlan, Details, FolderPlan, Login, Part, Plan, people};
 use crate::archive::{AccountEntry, Archive, CollectionEntry, Snapshot};
 use crate::error::Result;
 use crate::model::{CollectionKind, CollectionPath};
@@ -39,7 +39,7 @@ pub fn draft(archive: &Archive, place: &str, snapshot: &Snapshot, to: &str, doma
         .filter_map(|a: &AccountPlan| a.target.rsplit_once('@'))
         .map(|(_, domain)| domain.to_lowercase())
         .collect();
-    Ok(Plan {
+    let mut plan = Plan {
         archive: place.to_owned(),
         snapshot: snapshot.id.clone(),
         root: snapshot.digest,
@@ -49,8 +49,13 @@ pub fn draft(archive: &Archive, place: &str, snapshot: &Snapshot, to: &str, doma
         dav: None,
         login: Login::default(),
         domains: domains.into_iter().collect(),
+        domain_aliases: BTreeMap::new(),
         accounts,
-    })
+    };
+    if let Some(directory) = people::directory_of(archive, snapshot)? {
+        people::join(&directory, &mut plan);
+    }
+    Ok(plan)
 }
 
 fn draft_account(archive: &Archive, account: &AccountEntry, domain: Option<&str>, sheet: &Sheet) -> Result<AccountPlan> {
@@ -78,6 +83,7 @@ fn draft_account(archive: &Archive, account: &AccountEntry, domain: Option<&str>
         aliases: Vec::new(),
         quota: None,
         bytes: account.ledger.bytes,
+        details: Details::default(),
         folders,
     })
 }

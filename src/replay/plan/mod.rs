@@ -7,24 +7,29 @@ mod forecast;
 mod foreseen;
 mod map;
 mod names;
+mod people;
 mod read;
 mod renew;
+mod texts;
 mod write;
 
 pub use forecast::{Cause, Foreseen, Summary, forecast};
 pub use foreseen::{ForecastFile, OfAccount};
 pub use map::draft;
 pub(crate) use map::{legal_file_name, part_of};
+pub use people::has_mailbox;
 pub use read::read;
 pub use renew::renew;
 pub use write::write;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::{AccountEntry, Snapshot};
+use crate::directory::{Address, FolderRights, Forward, Kind, Responder, Rule, domain_of};
 use crate::error::{Error, Result};
 use crate::model::{CollectionHead, CollectionKind, CollectionPath, Digest};
 
@@ -108,10 +113,37 @@ pub struct FolderPlan {
     pub skip: bool,
 }
 
+/// What a directory says of an account beyond its name and addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// What it is.
+    pub kind: Kind,
+    /// Given name.
+    pub given_name: Option<String>,
+    /// Family name.
+    pub family_name: Option<String>,
+    /// More of its card, by IceWarp's field names.
+    pub card: BTreeMap<String, String>,
+    /// May its owner not log in?
+    pub disabled: bool,
+    /// Members of a list or group.
+    pub members: BTreeSet<Address>,
+    /// Those of them who may change it; the manager of a resource.
+    pub owners: BTreeSet<Address>,
+    /// Where its mail is sent on to.
+    pub forward: Option<Forward>,
+    /// Answers while its owner is away.
+    pub responder: Option<Responder>,
+    /// Who else may do what in which folder; folders as the archive calls them.
+    pub rights: Vec<FolderRights>,
+    /// Its filters, in their order; folders as the archive calls them.
+    pub rules: Vec<Rule>,
+}
+
 /// One account and where it goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountPlan {
-    /// The account in the archive.
+    /// The account in the archive; empty where the archive holds no data of it.
     pub source: String,
     /// The address on the target.
     pub target: String,
@@ -127,6 +159,8 @@ pub struct AccountPlan {
     pub quota: Option<u64>,
     /// Bytes in the archive, for the quota.
     pub bytes: u64,
+    /// What a directory says of it.
+    pub details: Details,
     /// Its folders.
     pub folders: Vec<FolderPlan>,
 }
@@ -152,18 +186,43 @@ pub struct Plan {
     pub login: Login,
     /// Domains to make when missing.
     pub domains: Vec<String>,
+    /// Domains that mean another one: the alias, and what it stands for.
+    pub domain_aliases: BTreeMap<String, String>,
     /// Accounts.
     pub accounts: Vec<AccountPlan>,
 }
 
 impl Plan {
-    /// The accounts that the plan carries over; only those of `names`, where any are given.
+    /// The accounts whose data the plan carries over; only those of `names`, where any are given.
     pub fn accounts_of(&self, names: &[String]) -> Vec<&AccountPlan> {
-        self.accounts.iter().filter(|a| !a.skip && (names.is_empty() || names.contains(&a.source))).collect()
+        let wanted = |a: &&AccountPlan| !a.skip && !a.source.is_empty() && (names.is_empty() || names.contains(&a.source));
+        self.accounts.iter().filter(wanted).collect()
+    }
+
+    /// Is that the domain of `address`, or one that means it?
+    pub fn is_own_domain(&self, address: &str, domain: &str) -> bool {
+        let own = domain_of(address);
+        own.eq_ignore_ascii_case(domain) || self.domain_aliases.get(domain).is_some_and(|d| d.eq_ignore_ascii_case(own))
     }
 }
 
 impl AccountPlan {
+    /// An account that the archive holds no data of.
+    pub fn without_mail(target: &str) -> Self {
+        AccountPlan {
+            source: String::new(),
+            target: target.to_owned(),
+            create: true,
+            skip: false,
+            name: None,
+            aliases: Vec::new(),
+            quota: None,
+            bytes: 0,
+            details: Details::default(),
+            folders: Vec::new(),
+        }
+    }
+
     /// The account's entry in the archive.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Takes an edited plan back: unknown words and contradictions are refused with their line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 
@@ -8,8 +8,10 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::texts::{ForwardText, ResponderText, who_of};
 use super::write::VERSION;
-use super::{AccountPlan, FolderPlan, Login, Part, Plan};
+use super::{AccountPlan, Details, FolderPlan, Login, Part, Plan};
+use crate::directory::{self, Action, Condition, FolderRights};
 use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionPath, Digest, printable};
 use crate::net::Address;
@@ -37,12 +39,14 @@ struct Head {
     login: Login,
     #[serde(default)]
     domains: Vec<String>,
+    #[serde(default, rename = "domain-aliases")]
+    domain_aliases: BTreeMap<String, Spanned<String>>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Account {
-    source: Spanned<String>,
+    source: Option<Spanned<String>>,
     target: Spanned<String>,
     #[serde(default)]
     create: bool,
@@ -54,8 +58,52 @@ struct Account {
     quota: Option<u64>,
     #[serde(default)]
     bytes: u64,
+    #[serde(default, rename = "type")]
+    kind: directory::Kind,
+    given_name: Option<String>,
+    family_name: Option<String>,
+    #[serde(default)]
+    card: BTreeMap<String, String>,
+    #[serde(default)]
+    disabled: bool,
+    #[serde(default)]
+    members: BTreeSet<directory::Address>,
+    #[serde(default)]
+    owners: BTreeSet<directory::Address>,
+    forward: Option<ForwardText>,
+    responder: Option<ResponderText>,
+    #[serde(default)]
+    right: Vec<Right>,
+    #[serde(default)]
+    rule: Vec<Rule>,
     #[serde(default)]
     folder: Vec<Folder>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Right {
+    folder: String,
+    who: Spanned<String>,
+    letters: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    title: String,
+    active: bool,
+    #[serde(rename = "match")]
+    matching: Matching,
+    conditions: Vec<Condition>,
+    actions: Vec<Action>,
+}
+
+#[derive(Deserialize, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+enum Matching {
+    All,
+    Any,
 }
 
 #[derive(Deserialize)]
@@ -96,6 +144,12 @@ fn parse(text: &str) -> Result<Plan> {
     check_addresses(text, &file.account)?;
     for account in &file.account {
         check_folders(text, account)?;
+        check_details(text, account)?;
+    }
+    for (alias, domain) in &file.plan.domain_aliases {
+        if file.plan.domains.contains(alias) || file.plan.domain_aliases.contains_key(domain.get_ref()) {
+            return refuse(domain.span(), format!("{} is a domain itself, or its domain is an alias", printable(alias)));
+        }
     }
     let Some(root) = Digest::from_hex(file.plan.root.get_ref().as_bytes()) else {
         return refuse(file.plan.root.span(), "not a SHA-256 in hex".to_owned());
@@ -113,13 +167,14 @@ fn parse(text: &str) -> Result<Plan> {
         dav: file.plan.dav.map(Spanned::into_inner),
         login: file.plan.login,
         domains: file.plan.domains,
+        domain_aliases: file.plan.domain_aliases.into_iter().map(|(alias, domain)| (alias, domain.into_inner())).collect(),
         accounts: file.account.into_iter().map(account).collect(),
     })
 }
 
 fn account(account: Account) -> AccountPlan {
     AccountPlan {
-        source: account.source.into_inner(),
+        source: account.source.map(Spanned::into_inner).unwrap_or_default(),
         target: account.target.into_inner(),
         create: account.create,
         skip: account.skip,
@@ -127,6 +182,19 @@ fn account(account: Account) -> AccountPlan {
         aliases: account.aliases.into_iter().map(Spanned::into_inner).collect(),
         quota: account.quota,
         bytes: account.bytes,
+        details: Details {
+            kind: account.kind,
+            given_name: account.given_name,
+            family_name: account.family_name,
+            card: account.card,
+            disabled: account.disabled,
+            members: account.members,
+            owners: account.owners,
+            forward: account.forward.map(Into::into),
+            responder: account.responder.map(Into::into),
+            rights: account.right.into_iter().filter_map(right).collect(),
+            rules: account.rule.into_iter().map(rule).collect(),
+        },
         folders: account
             .folder
             .into_iter()
@@ -141,13 +209,42 @@ fn account(account: Account) -> AccountPlan {
     }
 }
 
+fn right(right: Right) -> Option<FolderRights> {
+    let folder = if right.folder.is_empty() { Vec::new() } else { CollectionPath::parse(&right.folder).0 };
+    Some(FolderRights { folder, who: who_of(right.who.get_ref())?, letters: right.letters.into_inner() })
+}
+
+fn rule(rule: Rule) -> directory::Rule {
+    let Rule { title, active, matching, conditions, actions } = rule;
+    directory::Rule { title, active, all: matching == Matching::All, conditions, actions, line: 0 }
+}
+
+/// What only some accounts have is on those only, and rights make sense.
+fn check_details(text: &str, account: &Account) -> Result<()> {
+    let refuse = |span, message: &str| Err(at(text, Some(span), message.to_owned()));
+    if !account.members.is_empty() && !matches!(account.kind, directory::Kind::List | directory::Kind::Group) {
+        return refuse(account.target.span(), "only a list or a group has members");
+    }
+    for right in &account.right {
+        if who_of(right.who.get_ref()).is_none() {
+            return refuse(right.who.span(), "who: an address, group:ADDRESS, everybody, anyone or owner");
+        }
+        let letters = right.letters.get_ref();
+        if letters.is_empty() || !letters.chars().all(|c| c.is_ascii_lowercase()) {
+            return refuse(right.letters.span(), "letters: small letters, as IceWarp has them for rights");
+        }
+    }
+    Ok(())
+}
+
 /// Every address is one account's only, and every account of the archive is named once.
 fn check_addresses(text: &str, accounts: &[Account]) -> Result<()> {
     let mut sources = BTreeMap::new();
     let mut addresses: BTreeMap<String, Range<usize>> = BTreeMap::new();
     for account in accounts {
-        let source = &account.source;
-        if let Some(first) = sources.insert(source.get_ref().clone(), source.span()) {
+        if let Some(source) = &account.source
+            && let Some(first) = sources.insert(source.get_ref().clone(), source.span())
+        {
             return Err(twice(text, source.span(), first, &format!("account {} is named", printable(source.get_ref()))));
         }
         if account.skip {
@@ -231,6 +328,7 @@ mod tests {
             aliases: vec![format!("info.{name}")],
             quota: Some(1 << 30),
             bytes: 5,
+            details: Details::default(),
             folders: vec![folder("INBOX", "INBOX"), folder("a\\/b/c", "a_b/c")],
         };
         Plan {
@@ -243,8 +341,41 @@ mod tests {
             dav: Some("https://dav.example.com/webdav/".to_owned()),
             login: Login::Master,
             domains: vec!["example.com".to_owned()],
-            accounts: vec![account("ann@example.com"), account("bob@example.com")],
+            domain_aliases: BTreeMap::from([("example.net".to_owned(), "example.com".to_owned())]),
+            accounts: vec![account("ann@example.com"), account("bob@example.com"), list()],
         }
+    }
+
+    /// A list with everything that a directory can say of an account.
+    fn list() -> AccountPlan {
+        let address = |text: &str| directory::Address::parse(text).expect("address");
+        let words = |field| Condition::Words { field, how: directory::Match::Pattern, value: "\"*\n".to_owned(), not: true };
+        let mut list = AccountPlan::without_mail("all@example.com");
+        list.details = Details {
+            kind: directory::Kind::List,
+            given_name: Some("G".to_owned()),
+            family_name: None,
+            card: BTreeMap::from([("department".to_owned(), "R & D".to_owned())]),
+            disabled: true,
+            members: BTreeSet::from([address("ann@example.com"), address("x@elsewhere.example")]),
+            owners: BTreeSet::from([address("ann@example.com")]),
+            forward: Some(directory::Forward { to: BTreeSet::from([address("y@example.org")]), keep_copy: Some(true) }),
+            responder: Some(directory::Responder { text: "a\n\"b'".to_owned(), days: Some(3), ..Default::default() }),
+            rights: vec![FolderRights {
+                folder: vec!["a/b".to_owned(), "c".to_owned()],
+                who: directory::Who::Group(address("g@example.com")),
+                letters: "lr".to_owned(),
+            }],
+            rules: vec![directory::Rule {
+                title: "t".to_owned(),
+                active: false,
+                all: false,
+                conditions: vec![words(directory::Field::Header("X".to_owned())), Condition::Larger { bytes: 9, not: false }],
+                actions: vec![Action::Move(vec!["A".to_owned()]), Action::Flag(directory::FlagName::Label(2)), Action::Stop],
+                line: 0,
+            }],
+        };
+        list
     }
 
     #[test]

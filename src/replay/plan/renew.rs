@@ -15,17 +15,19 @@ pub fn renew(archive: &Archive, mut drafted: Plan, old: Plan) -> Result<Plan> {
             .hint("make a new plan"));
     }
     for account in &mut drafted.accounts {
-        if let Some(before) = old.accounts.iter().find(|a| a.source == account.source) {
+        // Who has no mail in the archive is known by the address.
+        let same = |a: &&AccountPlan| a.source == account.source && (!a.source.is_empty() || a.target == account.target);
+        if let Some(before) = old.accounts.iter().find(same) {
             take_over(account, before);
         }
     }
-    let Plan { to, imap, dav, login, domains, .. } = old;
-    Ok(Plan { to, imap, dav, login, domains, ..drafted })
+    let Plan { to, imap, dav, login, domains, domain_aliases, .. } = old;
+    Ok(Plan { to, imap, dav, login, domains, domain_aliases, ..drafted })
 }
 
 fn take_over(account: &mut AccountPlan, before: &AccountPlan) {
-    let AccountPlan { target, create, skip, name, aliases, quota, .. } = before.clone();
-    *account = AccountPlan { target, create, skip, name, aliases, quota, ..account.clone() };
+    let AccountPlan { target, create, skip, name, aliases, quota, details, .. } = before.clone();
+    *account = AccountPlan { target, create, skip, name, aliases, quota, details, ..account.clone() };
     for folder in &mut account.folders {
         if let Some(decided) = before.folders.iter().find(|f| f.from == folder.from && f.part == folder.part) {
             folder.to.clone_from(&decided.to);

@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use clap::ValueEnum as _;
 
 use super::forecast::Summary;
-use super::{AccountPlan, Plan};
+use super::texts::{ForwardText, ResponderText, who_text};
+use super::{AccountPlan, Details, Plan};
+use crate::directory::Kind;
+use crate::model::CollectionPath;
 
 /// Version of the file.
 pub(super) const VERSION: i64 = 1;
@@ -48,12 +51,20 @@ fn write_head(out: &mut String, plan: &Plan, summary: &Summary) -> std::fmt::Res
     }
     let login = plan.login.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
     writeln!(out, "login = \"{login}\"  # on-behalf (administrator for the user), master (Dovecot), own (each user's password)")?;
-    writeln!(out, "domains = {}  # made when missing", list(&plan.domains))
+    writeln!(out, "domains = {}  # made when missing", list(&plan.domains))?;
+    if !plan.domain_aliases.is_empty() {
+        writeln!(out, "domain-aliases = {}  # made as aliases of the other", inline(&plan.domain_aliases))?;
+    }
+    Ok(())
 }
 
 fn write_account(out: &mut String, account: &AccountPlan) -> std::fmt::Result {
     writeln!(out, "\n[[account]]")?;
-    writeln!(out, "source = {}", quoted(&account.source))?;
+    if account.source.is_empty() {
+        writeln!(out, "# the archive holds no mail of it")?;
+    } else {
+        writeln!(out, "source = {}", quoted(&account.source))?;
+    }
     if account.target.contains('@') {
         writeln!(out, "target = {}", quoted(&account.target))?;
     } else {
@@ -72,7 +83,10 @@ fn write_account(out: &mut String, account: &AccountPlan) -> std::fmt::Result {
     if let Some(quota) = account.quota {
         writeln!(out, "quota = {quota}  # bytes")?;
     }
-    writeln!(out, "bytes = {}  # in the archive", account.bytes)?;
+    if !account.source.is_empty() {
+        writeln!(out, "bytes = {}  # in the archive", account.bytes)?;
+    }
+    write_details(out, &account.details)?;
     for folder in &account.folders {
         writeln!(out, "[[account.folder]]")?;
         writeln!(out, "from = {}", quoted(&folder.from.to_string()))?;
@@ -84,6 +98,50 @@ fn write_account(out: &mut String, account: &AccountPlan) -> std::fmt::Result {
         writeln!(out, "items = {}", folder.items)?;
     }
     Ok(())
+}
+
+fn write_details(out: &mut String, details: &Details) -> std::fmt::Result {
+    if details.kind != Kind::User {
+        writeln!(out, "type = \"{}\"", details.kind.word())?;
+    }
+    for (name, value) in [("given-name", &details.given_name), ("family-name", &details.family_name)] {
+        if let Some(value) = value {
+            writeln!(out, "{name} = {}", quoted(value))?;
+        }
+    }
+    if !details.card.is_empty() {
+        writeln!(out, "card = {}", inline(&details.card))?;
+    }
+    if details.disabled {
+        writeln!(out, "disabled = true  # by provision --finish, when the mail is there")?;
+    }
+    for (name, many) in [("members", &details.members), ("owners", &details.owners)] {
+        if !many.is_empty() {
+            writeln!(out, "{name} = {}", inline(many))?;
+        }
+    }
+    if let Some(forward) = &details.forward {
+        writeln!(out, "forward = {}", inline(&ForwardText::from(forward)))?;
+    }
+    if let Some(responder) = &details.responder {
+        writeln!(out, "responder = {}", inline(&ResponderText::from(responder)))?;
+    }
+    for right in &details.rights {
+        let folder = CollectionPath(right.folder.clone()).to_string();
+        writeln!(out, "[[account.right]]\nfolder = {}", quoted(&folder))?;
+        writeln!(out, "who = {}\nletters = {}", quoted(&who_text(&right.who)), quoted(&right.letters))?;
+    }
+    for rule in &details.rules {
+        writeln!(out, "[[account.rule]]\ntitle = {}\nactive = {}", quoted(&rule.title), rule.active)?;
+        writeln!(out, "match = \"{}\"  # all or any of the conditions", if rule.all { "all" } else { "any" })?;
+        writeln!(out, "conditions = {}\nactions = {}", inline(&rule.conditions), inline(&rule.actions))?;
+    }
+    Ok(())
+}
+
+/// A value as TOML on one line.
+fn inline(value: &impl serde::Serialize) -> String {
+    toml::Value::try_from(value).map(|value| value.to_string()).unwrap_or_default()
 }
 
 /// A TOML string of any text.

@@ -1,0 +1,152 @@
+//! What the plan forecasts is what happens, whatever a server is like; and harm that nobody can foresee is found.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a failed unwrap is a failed test; the seed is told")]
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use floe::model::Digest;
+use support::mail::{Maildir, message};
+use support::program::Ran;
+use support::way::Way;
+
+const ANNA: &str = "anna@acme.example";
+
+fn dated(mail: &Maildir, name: &str, seconds: i64) {
+    let shift = Duration::from_secs(seconds.unsigned_abs());
+    let when = if seconds < 0 { UNIX_EPOCH - shift } else { UNIX_EPOCH + shift };
+    fs::File::options().write(true).open(mail.path("", name)).unwrap().set_modified(when).unwrap();
+}
+
+/// A store of everything that servers are known to stumble over.
+fn odd_store(root: &Path) -> Maildir {
+    let mut mail = Maildir::new(root, ANNA);
+    let head = "From: a@b.example\nSubject: odd\nMessage-ID: <odd@b.example>\n";
+    let odd: [(&str, Vec<u8>); 8] = [
+        ("plain", format!("{head}\nbody\n").into_bytes()),
+        ("empty", Vec::new()),
+        ("nul", format!("{head}\na\0b\n").into_bytes()),
+        ("bare-cr", format!("{head}\na\rb\n").into_bytes()),
+        ("eight-bit", [head.as_bytes(), b"X-Eight: \xe4\xf6\n\nbody\n"].concat()),
+        ("bad-header", b"this is no header\n\nbody\n".to_vec()),
+        ("crlf", format!("{head}\nbody\n").replace('\n', "\r\n").into_bytes()),
+        ("large", message("large", &[7; 40_000])),
+    ];
+    for (n, (name, bytes)) in odd.iter().enumerate() {
+        mail.put("", &format!("17000000{n:02}.{name}.host:2,S"), bytes);
+    }
+    for (n, seconds) in [(20, 0), (21, -86_400), (22, 4_102_444_800_i64)] {
+        let name = format!("17000000{n}.date.host:2,F");
+        mail.put("", &name, &message(&format!("date {n}"), b"x"));
+        dated(&mail, &name, seconds);
+    }
+    fs::write(root.join("dovecot-keywords"), "0 $label1\n1 Projekt\u{fc}\n").unwrap();
+    mail.put("", "1700000030.keyword.host:2,Sa", &message("keyword", b"x"));
+    for folder in [".Entw&APw-rfe", ".Sent", ".Trash", ".a", ".a.b*c", ".Public Folders"] {
+        mail.put(folder, "1700000040.M1.host:2,", &message(folder, b"x"));
+    }
+    mail
+}
+
+/// Runs a command until it does not fail, six times at most.
+fn repeat(run: impl Fn() -> Ran) -> Ran {
+    let mut ran = run();
+    for _ in 1..6 {
+        if ran.code() > 1 {
+            ran = run();
+        }
+    }
+    ran
+}
+
+#[test]
+fn on_every_difficult_server_the_forecast_is_the_outcome() {
+    let servers = [
+        "",
+        "no-uidplus",
+        "no-multiappend",
+        "no-literal-plus",
+        "no-special-use",
+        "no-special-use,no-xlist",
+        "no-move",
+        "no-keywords",
+        "foreign-folders",
+        "czech",
+        "german,no-xlist,no-special-use",
+        "no-uidplus,no-multiappend,no-literal-plus,no-keywords,czech",
+        "append-refused=4+",
+        "cut-command=60,cut-literal=12,cut-append=9,cut-reply=80",
+    ];
+    for difficult in servers {
+        let way = Way::new(difficult);
+        let mail = odd_store(&way.path("mail"));
+        way.snapshot(&[(ANNA, &mail.root)]);
+        // Cuts may end a step; a person would try again.
+        assert!((0..6).any(|_| way.doctor().code() <= 1), "{difficult}");
+        way.plan(&[]).expect(1);
+        assert!((0..6).any(|_| way.provision().code() <= 1), "{difficult}");
+        let replayed = repeat(|| way.replay(&[]));
+        assert!(replayed.code() <= 1, "{difficult}: {replayed}");
+        let validated = repeat(|| way.validate(&[]));
+        let report = way.report();
+        let lines = report["compare"]["forecast"].as_array().unwrap();
+        assert!(validated.code() <= 1, "{difficult}: {validated}\n{:#?}\n{replayed}", report["exceptions"]);
+        for line in lines {
+            assert_eq!(line["expected"], line["happened"], "{difficult}: {line}\n{:#?}", report["exceptions"]);
+        }
+        assert!(lines.len() > 1, "{difficult}: nothing was forecast");
+        let causes: Vec<&str> = report["exceptions"].as_array().unwrap().iter().filter_map(|e| e["cause"].as_str()).collect();
+        assert!(!causes.contains(&"a forecast did not come true"), "{difficult}: {causes:?}");
+    }
+}
+
+/// Digests of the messages that the stand-in keeps in a folder.
+fn kept(way: &Way, folder: &str) -> Vec<Digest> {
+    let folder = way.path("icewarp/mail").join(ANNA).join("folders").join(folder);
+    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|e| e == "eml")).map(|path| Digest::of(&fs::read(path).unwrap())).collect()
+}
+
+#[test]
+fn harm_that_nobody_can_foresee_is_found_and_counted() {
+    for (harm, state) in [
+        ("alter-message=3+", "changed"),
+        ("drop-message=4+", "missing"),
+        ("duplicate=5+", "duplicate"),
+        ("alter-date=3+", "changed"),
+        ("lose-flag=2+", "changed"),
+    ] {
+        let mut way = Way::new("");
+        let mut mail = Maildir::new(&way.path("mail"), ANNA);
+        let sent: Vec<Vec<u8>> = (1..=20).map(|n| message(&format!("mail {n}"), &[n; 60])).collect();
+        for (n, bytes) in sent.iter().enumerate() {
+            mail.put("", &format!("17000000{n:02}.M{n}P1.host:2,S"), bytes);
+        }
+        way.snapshot(&[(ANNA, &mail.root)]);
+        // The doctor saw the server on a good day.
+        way.doctor().expect(0);
+        way.restart(harm);
+        way.plan(&[]);
+        way.provision().expect(0);
+        way.replay(&[]);
+        let found = way.validate(&[]);
+        let states = way.states();
+        let counted = states.get(state).copied().unwrap_or_default();
+        assert!(counted > 0, "{harm}: {found}");
+        assert_eq!(found.code(), if state == "duplicate" { 1 } else { 2 }, "{harm}: {found}");
+        let crlf: BTreeSet<Digest> =
+            sent.iter().map(|m| Digest::of(String::from_utf8_lossy(m).replace('\n', "\r\n").as_bytes())).collect();
+        let there = kept(&way, "INBOX");
+        let distinct: BTreeSet<Digest> = there.iter().copied().collect();
+        let truth = match harm.split('=').next().unwrap() {
+            "alter-message" => there.iter().filter(|digest| !crlf.contains(digest)).count(),
+            "drop-message" => crlf.difference(&distinct).count(),
+            "duplicate" => there.len() - distinct.len(),
+            _ => continue,
+        };
+        assert_eq!(counted, truth as u64, "{harm}: {states:?}");
+    }
+}
