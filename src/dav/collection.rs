@@ -88,7 +88,8 @@ impl Client {
         let mut all = Vec::new();
         self.propfind(home, "1", PROPERTIES, &mut |path, response| {
             let own = super::last_name(&path);
-            if !same_place(&path, home) && !(own.starts_with("@@") && own.ends_with("@@")) {
+            let servers_own = own.starts_with("@@") && own.ends_with("@@");
+            if !servers_own && !same_place(&path, home) {
                 all.extend(collection(path, &response));
             }
         })?;

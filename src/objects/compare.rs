@@ -119,12 +119,14 @@ impl Finding {
 
     /// Pairs components by what they are, then by what they say, then in their order.
     fn components(&mut self, above: &str, expected: &[Component], found: &[Component]) {
-        let mut groups: BTreeMap<(String, String), (Vec<&Component>, Vec<&Component>)> = BTreeMap::new();
-        expected.iter().for_each(|c| groups.entry(identity(c)).or_default().0.push(c));
-        found.iter().for_each(|c| groups.entry(identity(c)).or_default().1.push(c));
-        for ((name, _), (left, right)) in groups {
-            let summed = |all: Vec<&'_ Component>| all.into_iter().map(|c| (sum(c), c.clone())).collect();
-            let (left, right) = unpaired::<Sum, Component>(summed(left), summed(right));
+        let mut groups: BTreeMap<Identity, [Vec<(Sum, &Component)>; 2]> = BTreeMap::new();
+        for (side, all) in [expected, found].into_iter().enumerate() {
+            for component in all {
+                groups.entry(identity(component)).or_default()[side].push((sum(component), component));
+            }
+        }
+        for ((name, _), [left, right]) in groups {
+            let (left, right) = unpaired(left, right);
             let path = if above.is_empty() { name } else { format!("{above}/{name}") };
             let pairs = left.len().min(right.len());
             for (a, b) in left.iter().zip(&right) {
@@ -211,7 +213,10 @@ fn unpaired<K: Ord, T>(mut left: Vec<(K, T)>, mut right: Vec<(K, T)>) -> (Vec<T>
     }
 }
 
-fn identity(component: &Component) -> (String, String) {
+/// Name, and what tells it from others of that name.
+type Identity = (String, String);
+
+fn identity(component: &Component) -> Identity {
     let key = match component.name.as_str() {
         "VEVENT" | "VTODO" | "VJOURNAL" => "RECURRENCE-ID",
         "VTIMEZONE" => "TZID",

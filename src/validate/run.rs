@@ -17,6 +17,9 @@ use crate::replay::journal::{CollectionName, Journal, Key, Status};
 use crate::replay::plan::{AccountPlan, FolderPlan, ForecastFile, Login, OfAccount, Part, Plan};
 use crate::report::{Builder, Class, Example, Finding, FolderId, add_folder, add_leftovers};
 
+/// Enters an account over DAV.
+pub type Enter<'a> = dyn Fn(&AccountPlan) -> Result<(Client, Homes)> + Sync + 'a;
+
 /// What is compared.
 pub struct Job<'a> {
     /// The plan.
@@ -38,7 +41,7 @@ pub struct Job<'a> {
     /// Opens a connection to an account.
     pub connect: &'a (dyn Fn(&AccountPlan) -> Result<Connection> + Sync),
     /// Enters an account over DAV; none where the target speaks none.
-    pub enter: Option<&'a (dyn Fn(&AccountPlan) -> Result<(Client, Homes)> + Sync)>,
+    pub enter: Option<&'a Enter<'a>>,
     /// Is told how it goes.
     pub monitor: &'a dyn Monitor,
 }
