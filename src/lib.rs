@@ -12,6 +12,7 @@
 
 pub mod archive;
 pub mod cli;
+pub mod dav;
 pub mod diff;
 pub mod directory;
 pub mod error;
@@ -22,6 +23,7 @@ pub mod mime;
 pub mod model;
 pub mod monitor;
 pub mod net;
+pub mod objects;
 pub mod replay;
 pub mod report;
 pub mod snapshot;

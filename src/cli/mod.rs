@@ -7,6 +7,7 @@ mod diff;
 mod directory;
 mod doctor;
 mod export;
+mod groupware;
 mod identify;
 mod index;
 mod list;
@@ -44,7 +45,6 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it in a program's life")]
 enum Command {
     Identify(identify::Args),
     Snapshot(snapshot::Args),

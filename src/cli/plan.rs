@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::groupware::dav_address;
 use super::output::{Output, Verdict};
 use crate::archive::{Archive, line};
 use crate::error::{Error, Kind, Result};
@@ -33,6 +34,9 @@ pub(super) struct Args {
     /// Its IMAP address, where that is not the usual port of the same host
     #[arg(long, value_name = "URL")]
     imap: Option<Address>,
+    /// Its DAV address, where that is not the address of the server
+    #[arg(long, value_name = "URL")]
+    dav: Option<Address>,
     /// Where to write the plan; a file that is there is not overwritten
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -70,10 +74,12 @@ struct Report {
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let archive = Archive::open(&args.archive)?;
     let snapshot = archive.snapshot(args.snapshot.as_deref())?;
-    let sheet = sheet_of(args.sheet.as_deref())?;
+    let mut sheet = sheet_of(args.sheet.as_deref())?;
+    sheet.dav = sheet.dav.filter(|_| dav_address(&args.to, args.dav.as_ref()).is_some());
     let mut drafted =
         plan::draft(&archive, &args.archive.to_string_lossy(), &snapshot, &args.to.to_string(), args.domain.as_deref(), &sheet)?;
     drafted.imap = args.imap.as_ref().map(Address::to_string);
+    drafted.dav = args.dav.as_ref().map(Address::to_string);
     if args.update {
         drafted = plan::renew(&archive, drafted, plan::read(&args.out)?)?;
         let old = args.out.with_extension("toml.old");

@@ -61,8 +61,8 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     let (passwords, report) = (file("new-passwords.csv"), file("report"));
     for command in [
         vec!["provision", "--plan", &plan, "--passwords", &passwords],
-        vec!["replay", "--plan", &plan, "--sheet", &sheet],
-        vec!["validate", "--plan", &plan, "--report", &report],
+        vec!["replay", "--plan", &plan, "--sheet", &sheet, "--passwords", &passwords],
+        vec!["validate", "--plan", &plan, "--report", &report, "--passwords", &passwords],
         vec!["provision", "--plan", &plan, "--passwords", &passwords, "--finish"],
     ] {
         if args.directory.is_empty() && command.contains(&"--finish") {

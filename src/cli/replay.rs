@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::groupware::{Carry, Dav, Passwords};
 use super::output::{Output, Verdict};
 use super::plan::sheet_of;
 use super::target::Access;
-use crate::archive::{Archive, CollectionEntry, Snapshot};
+use crate::archive::{AccountEntry, Archive, CollectionEntry, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::imap::{Connection, Settings};
 use crate::model::{CollectionKind, Digest, printable};
@@ -20,11 +21,12 @@ use crate::replay::mail::{Filled, Gone, MailJob, Removal, carry_removals, fill, 
 use crate::replay::plan::{self, AccountPlan, Part, Plan};
 use crate::replay::sheet::Sheet;
 
-/// Carry the mail of an archive to the server, as the plan says
+/// Carry an archive to the server, as the plan says
 ///
-/// Every message is appended once, with its flags, keywords and internal date. What was sent is kept in a journal beside the plan
-/// (PLAN.journal): run the same command again after any interruption, and it goes on without sending anything twice. Messages that the
-/// server refuses are listed, and the rest goes on.
+/// Every message is appended once, with its flags, keywords and internal date. Calendar objects, contacts and files go by DAV, each under a
+/// name of its own, and no invitation is asked for. What was sent is kept in a journal beside the plan (PLAN.journal): run the same
+/// command again after any interruption, and it goes on without sending anything twice. What the server refuses is listed, and the rest
+/// goes on.
 ///
 /// With a plan for a later snapshot of the same source (floe plan --update) it brings what is new, flags that changed, and moves between
 /// folders. What was removed at the source stays on the server, unless --remove is given; nothing is removed but what the journal
@@ -62,6 +64,8 @@ pub(super) struct Args {
     dry_run: bool,
     #[command(flatten)]
     access: Access,
+    #[command(flatten)]
+    passwords: Passwords,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -110,6 +114,8 @@ struct Outcome {
     claimed: u64,
     before: u64,
     refused: u64,
+    /// Of those on the server, calendar objects, contacts and files that read back otherwise than they were sent.
+    changed: u64,
     damaged: u64,
     bytes: u64,
     restated: u64,
@@ -128,6 +134,7 @@ impl Outcome {
             ("sent", self.sent),
             ("found there", self.claimed),
             ("there before", self.before),
+            ("changed by the server", self.changed),
             ("refused", self.refused),
             ("damaged in the archive", self.damaged),
             ("flags changed", self.restated),
@@ -156,6 +163,7 @@ struct Run<'a> {
     settings: &'a Settings,
     access: &'a Access,
     password: &'a Secret,
+    dav: &'a Dav<'a>,
     journal: &'a Journal,
     monitor: &'a Terminal,
     since: Option<&'a Snapshot>,
@@ -180,6 +188,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let pace = Pace::per_minute(args.rate.or(throttle).unwrap_or(0));
     let settings = args.access.imap_of(&plan)?;
     let password = args.access.password()?;
+    let dav = Dav::of(&plan, &args.access, &password, &args.passwords)?;
     let journal = Journal::open(&args.plan.with_extension("journal"))?;
     let monitor = Terminal::new(args.json);
     monitor.phase("replay", Some(accounts.iter().map(|a| a.bytes).sum()));
@@ -191,6 +200,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         settings: &settings,
         access: &args.access,
         password: &password,
+        dav: &dav,
         journal: &journal,
         monitor: &monitor,
         since: since.as_ref(),
@@ -200,7 +210,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     };
     let outcomes = run.accounts(&accounts, usize::from(args.connections));
     monitor.done();
-    tell(args, &outcomes, left_behind(&accounts, &args.only), out)
+    tell(args, &outcomes, if dav.is_spoken() { 0 } else { left_behind(&accounts, &args.only) }, out)
 }
 
 /// The archive and the snapshot that a plan was made for.
@@ -231,8 +241,9 @@ impl Run<'_> {
 
     fn account(&self, account: &AccountPlan, outcome: &mut Outcome) -> Result<()> {
         let entry = account.entry(self.snapshot)?;
-        let mut connect =
-            || Connection::open(self.settings, &self.access.login(self.plan.login, &account.target, self.password)?);
+        let own = self.plan.login == plan::Login::Own;
+        let password = if own { self.dav.own_password(&account.target) } else { self.password };
+        let mut connect = || Connection::open(self.settings, &self.access.login(self.plan.login, &account.target, password)?);
         let mut connection = None;
         if wants(self.only, Part::Mail) {
             let collections = self.archive.collections(entry)?;
@@ -246,6 +257,36 @@ impl Run<'_> {
             }
             connection.logout();
         }
+        if self.dav.is_spoken() {
+            self.groupware(account, entry, outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Fills the calendars, address books and folders of files of an account.
+    fn groupware(&self, account: &AccountPlan, entry: &AccountEntry, outcome: &mut Outcome) -> Result<()> {
+        let carry = Carry {
+            archive: self.archive,
+            plan: self.plan,
+            journal: self.journal,
+            sheet: self.sheet.dav.as_ref(),
+            remove: self.remove,
+            pace: self.pace,
+            wants: &|part| wants(self.only, part),
+            monitor: self.monitor,
+        };
+        let carried = self.dav.carry(&carry, account, entry)?;
+        outcome.sent += carried.sent;
+        outcome.claimed += carried.claimed;
+        outcome.before += carried.before;
+        outcome.refused += carried.refused;
+        outcome.changed += carried.changed;
+        outcome.damaged += carried.damaged;
+        outcome.bytes += carried.bytes;
+        outcome.restated += carried.restated;
+        outcome.removed += carried.removed;
+        outcome.kept += carried.kept;
+        outcome.unproven += carried.unproven;
         Ok(())
     }
 
@@ -306,9 +347,9 @@ impl Run<'_> {
         };
         let removed = carry_removals(&removal, gone, connect, connection, self.monitor)?;
         outcome.moved = removed.moved;
-        outcome.removed = removed.removed;
-        outcome.kept = removed.kept;
-        outcome.unproven = removed.unproven;
+        outcome.removed += removed.removed;
+        outcome.kept += removed.kept;
+        outcome.unproven += removed.unproven;
         Ok(())
     }
 }
@@ -334,7 +375,7 @@ fn earlier(
     Ok(held)
 }
 
-/// Calendar objects, contacts and files of these accounts: this version carries mail only.
+/// Calendar objects, contacts and files of these accounts, which have no way to a target that speaks no DAV.
 fn left_behind(accounts: &[&AccountPlan], only: &[Only]) -> u64 {
     let folders = accounts.iter().flat_map(|a| &a.folders);
     folders.filter(|f| f.part != Part::Mail && !f.skip && wants(only, f.part)).map(|f| f.items).sum()
@@ -343,7 +384,7 @@ fn left_behind(accounts: &[&AccountPlan], only: &[Only]) -> u64 {
 fn tell_plan(accounts: &[&AccountPlan], only: &[Only], out: &mut Output<'_>) -> Result<u8> {
     let mut items = 0;
     for account in accounts {
-        for folder in account.folders.iter().filter(|f| f.part == Part::Mail && !f.skip && wants(only, f.part)) {
+        for folder in account.folders.iter().filter(|f| !f.skip && wants(only, f.part)) {
             items += folder.items;
             let (from, to) = (printable(&folder.from.to_string()), printable(&folder.to.to_string()));
             out.line(format_args!(
@@ -354,7 +395,7 @@ fn tell_plan(accounts: &[&AccountPlan], only: &[Only], out: &mut Output<'_>) -> 
             ))?;
         }
     }
-    out.verdict(&Verdict::Pass(format!("{items} messages would be sent, nothing was")))
+    out.verdict(&Verdict::Pass(format!("{items} items would be sent, nothing was")))
 }
 
 fn tell(args: &Args, outcomes: &[Outcome], left: u64, out: &mut Output<'_>) -> Result<u8> {
@@ -362,14 +403,15 @@ fn tell(args: &Args, outcomes: &[Outcome], left: u64, out: &mut Output<'_>) -> R
     let failed: Vec<&Outcome> = outcomes.iter().filter(|o| o.error.is_some()).collect();
     let there = sum(|o| o.sent + o.claimed + o.before);
     let refused = sum(|o| o.refused);
-    let done = format!("{there} messages are on the server, {} sent now", sum(|o| o.sent));
+    let done = format!("{there} items are on the server, {} sent now", sum(|o| o.sent));
     let open = [
+        (sum(|o| o.changed), "of them read back otherwise than they were sent"),
         (refused, "were refused and stay in the archive"),
         (sum(|o| o.damaged), "are damaged in the archive and were not sent: run floe verify, mend it, and replay again"),
         (sum(|o| o.not_restated), "have other flags at the source, and their place on the server is not known"),
         (sum(|o| o.kept), "are gone at the source and stay on the server (--remove takes them away)"),
         (sum(|o| o.unproven), "are gone at the source and stay on the server, not proven to be sent by floe"),
-        (left, "calendar objects, contacts and files are not carried by this version"),
+        (left, "calendar objects, contacts and files have no way: the server speaks no DAV"),
     ];
     let open: Vec<String> = open.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     let verdict =

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use super::groupware::{Dav, Passwords};
 use super::output::{Output, Verdict};
 use super::replay::opened;
 use super::target::Access;
@@ -19,8 +20,8 @@ use crate::validate::{self, Job};
 
 /// Read everything back from the server and compare it with the archive, item by item
 ///
-/// Every message is fetched and hashed, and found to be identical, equivalent (by which rule), changed (what), missing, extra or
-/// there twice; and that is held against the plan's forecast. The report in DIR is a page to read and print (report.html), JSON and CSV;
+/// Every message and file is fetched and hashed, every calendar object and card compared property by property, and found to be identical,
+/// equivalent (by which rule), changed (what), missing, extra or there twice; and that is held against the plan's forecast. The report in DIR is a page to read and print (report.html), JSON and CSV;
 /// items.csv has a line an item. Nothing is written to the server.
 ///
 /// Example: floe validate --plan acme.plan.toml --admin admin --password-file pw --report acme.report
@@ -43,6 +44,8 @@ pub(super) struct Args {
     connections: u16,
     #[command(flatten)]
     access: Access,
+    #[command(flatten)]
+    passwords: Passwords,
     /// Folder for the report; made when it is not there
     #[arg(long, value_name = "DIR")]
     report: PathBuf,
@@ -60,13 +63,19 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     }
     let mut builder =
         report::begin(&args.report, report::Job::Validate, (&archive, Path::new(&plan.archive)), &snapshot, options(args))?;
-    builder.compare_method("SHA-256 of what the target gives back, flags, keywords and internal date of every message");
+    builder.compare_method("SHA-256 of what the target gives back, flags, keywords and internal date of every message; calendar objects and cards property by \
+         property; SHA-256 and modification time of every file");
     describe(args, &plan, &mut builder);
     let forecast = forecast_of(&args.plan, &mut builder)?;
     let settings = args.access.imap_of(&plan)?;
     let password = args.access.password()?;
-    let connect =
-        |account: &AccountPlan| Connection::open(&settings, &args.access.login(plan.login, &account.target, &password)?);
+    let dav = Dav::of(&plan, &args.access, &password, &args.passwords)?;
+    let connect = |account: &AccountPlan| {
+        let own = plan.login == plan::Login::Own;
+        let password = if own { dav.own_password(&account.target) } else { &password };
+        Connection::open(&settings, &args.access.login(plan.login, &account.target, password)?)
+    };
+    let enter = |account: &AccountPlan| dav.enter(&account.target);
     let monitor = Terminal::new(args.json);
     let bytes = args.sample.is_none().then(|| accounts.iter().map(|a| a.bytes).sum());
     monitor.phase("validate", bytes);
@@ -83,6 +92,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         sample: args.sample.map(|items| (items as usize, args.seed)),
         connections: usize::from(args.connections),
         connect: &connect,
+        enter: if dav.is_spoken() { Some(&enter) } else { None },
         monitor: &monitor,
     };
     let builder = Mutex::new(builder);
@@ -95,7 +105,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     if left > 0 {
         let detail = format!("{left} calendar objects, contacts and files");
         let example = Example { account: String::new(), folder: String::new(), place: String::new(), detail };
-        builder.exception(Class::Note, "not compared by this version", example)?;
+        builder.exception(Class::Note, "not compared: the server speaks no DAV", example)?;
     }
     tell(args, &builder.finish()?, out)
 }

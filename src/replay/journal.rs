@@ -9,8 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
+use super::plan::Part;
 use crate::error::{Error, Kind, Result};
-use crate::model::{CollectionKind, CollectionPath, Digest};
+use crate::model::{CollectionPath, Digest};
 
 /// The version of tables that this code writes and reads.
 const VERSION: i64 = 1;
@@ -155,8 +156,8 @@ pub struct CollectionName<'a> {
     pub target: &'a str,
     /// The account at the source.
     pub account: &'a str,
-    /// Kind.
-    pub kind: CollectionKind,
+    /// Which part of the collection: a calendar that mixes kinds goes to several places.
+    pub part: Part,
     /// Path at the source.
     pub path: &'a CollectionPath,
 }
@@ -286,7 +287,7 @@ impl Journal {
             return Ok(found);
         }
         let sql = "INSERT INTO collection (target, account, kind, path, remote) VALUES (?1, ?2, ?3, ?4, ?5)";
-        let values = params![name.target, name.account, name.kind.to_string(), name.path.to_string(), remote];
+        let values = params![name.target, name.account, name.part.word(), name.path.to_string(), remote];
         self.db().execute(sql, values).map_err(|e| failed(&self.path, e))?;
         self.find(name)?.ok_or_else(|| Error::new(Kind::Internal, "a row of the journal is gone"))
     }
@@ -298,7 +299,7 @@ impl Journal {
     pub fn find(&self, name: CollectionName<'_>) -> Result<Option<Collection>> {
         let sql =
             "SELECT id, remote, validity, floor, next FROM collection WHERE target=?1 AND account=?2 AND kind=?3 AND path=?4";
-        let values = params![name.target, name.account, name.kind.to_string(), name.path.to_string()];
+        let values = params![name.target, name.account, name.part.word(), name.path.to_string()];
         let read = |row: &rusqlite::Row<'_>| {
             let (id, remote, validity) = (row.get(0)?, row.get(1)?, row.get(2)?);
             Ok(Collection { id, remote, validity, floor: row.get(3)?, next: row.get(4)? })
@@ -456,7 +457,7 @@ mod tests {
     fn open(folder: &Path) -> (Journal, Collection) {
         let journal = Journal::open(&folder.join("j")).unwrap();
         let path = CollectionPath::new(["a/b", "ü"]);
-        let name = CollectionName { target: "imaps://h", account: "anna", kind: CollectionKind::Mail, path: &path };
+        let name = CollectionName { target: "imaps://h", account: "anna", part: Part::Mail, path: &path };
         let collection = journal.collection(name, "a").unwrap();
         assert_eq!(journal.collection(name, "b").unwrap_err().kind(), Kind::Usage);
         (journal, collection)

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod doctor;
+pub mod groupware;
 pub mod journal;
 pub mod mail;
 pub mod plan;

@@ -62,10 +62,11 @@ impl fmt::Display for Oddity {
 }
 
 /// What becomes of something on the target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
     /// It comes back as it was sent.
+    #[default]
     Kept,
     /// It is taken, and comes back changed.
     Changed,
@@ -120,6 +121,15 @@ pub struct DavSheet {
     pub invitations_leave: Option<bool>,
     /// Largest object in bytes, where one was refused as too large.
     pub largest_object: Option<u64>,
+    /// What becomes of cards of version 4.0 as a whole.
+    #[serde(default)]
+    pub card_4: Fate,
+    /// What becomes of events at a time of day with neither end nor duration (RFC 5545 3.6.1).
+    #[serde(default)]
+    pub event_without_end: Fate,
+    /// Are modification times of files kept?
+    #[serde(default)]
+    pub keeps_file_times: bool,
 }
 
 /// What the target's administration says.

@@ -15,6 +15,11 @@ pub struct Judged {
     pub untrue: Vec<String>,
 }
 
+/// Is it done by floe, so that the server can take the item?
+fn is_by_floe(cause: Cause) -> bool {
+    matches!(cause, Cause::Rewritten | Cause::NameChanged)
+}
+
 /// Judges items, and counts how often each cause was forecast and happened.
 #[derive(Clone, Debug, Default)]
 pub struct Judgement {
@@ -51,6 +56,10 @@ impl Judgement {
                 if all_expected { Finding::Altered(changes) } else { Finding::Changed(changes) }
             }
         };
+        if !matches!(finding, Finding::Missing | Finding::Refused(_)) {
+            // What floe does itself has happened where the item arrived.
+            happened.extend(foreseen.iter().map(|(cause, _)| *cause).filter(|cause| is_by_floe(*cause)));
+        }
         happened.sort_unstable();
         happened.dedup();
         self.unforeseen += u64::from(matches!(finding, Finding::Missing));

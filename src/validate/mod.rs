@@ -2,6 +2,7 @@
 //! writes nothing to the target.
 
 mod bytes;
+pub mod dav;
 mod judge;
 pub mod mail;
 pub mod read;

@@ -3,18 +3,22 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::mail::Compared;
+use super::dav::{DavFolder, compare_folder, only_named};
 use super::read::{Folder, compare};
 use super::{Judged, Judgement, Sample, Verdict};
 use crate::archive::{Archive, CollectionEntry, Snapshot};
+use crate::dav::{Client, Homes};
 use crate::error::Result;
 use crate::imap::Connection;
-use crate::model::{CollectionKind, Digest};
+use crate::model::{CollectionKind, Placement};
 use crate::monitor::Monitor;
 use crate::replay::accounts::each_account;
 use crate::replay::journal::{CollectionName, Journal, Key, Status};
 use crate::replay::plan::{AccountPlan, FolderPlan, ForecastFile, Login, OfAccount, Part, Plan};
 use crate::report::{Builder, Class, Example, Finding, FolderId, add_folder, add_leftovers};
+
+/// Enters an account over DAV.
+pub type Enter<'a> = dyn Fn(&AccountPlan) -> Result<(Client, Homes)> + Sync + 'a;
 
 /// What is compared.
 pub struct Job<'a> {
@@ -36,6 +40,8 @@ pub struct Job<'a> {
     pub connections: usize,
     /// Opens a connection to an account.
     pub connect: &'a (dyn Fn(&AccountPlan) -> Result<Connection> + Sync),
+    /// Enters an account over DAV; none where the target speaks none.
+    pub enter: Option<&'a Enter<'a>>,
     /// Is told how it goes.
     pub monitor: &'a dyn Monitor,
 }
@@ -92,6 +98,13 @@ struct Compare {
     id: FolderId,
 }
 
+impl Compare {
+    fn dav<'a>(&'a self, archive: &'a Archive, sample: Option<&'a Sample>) -> DavFolder<'a> {
+        let Compare { account, collection, to, .. } = self;
+        DavFolder { archive, account, collection, part: to.part, to: &to.to.0, sample }
+    }
+}
+
 /// What is compared, and what is not.
 #[derive(Default)]
 struct Scope {
@@ -107,15 +120,20 @@ impl Scope {
         for collection in job.archive.collections(entry)? {
             let id = add_folder(report, job.archive, &account.source, &collection)?;
             let path = &collection.head.path;
-            if collection.head.kind == CollectionKind::Mail
-                && let Some(to) = account.folder(path, Part::Mail).cloned()
-            {
-                folders.push(Compare { account: account.source.clone(), collection, to, id });
+            let spoken = collection.head.kind == CollectionKind::Mail || job.enter.is_some();
+            let parts: Vec<FolderPlan> = account.folders_of(&collection.head).filter(|_| spoken).cloned().collect();
+            if !parts.is_empty() {
+                folders.extend(parts.into_iter().map(|to| Compare {
+                    account: account.source.clone(),
+                    collection: collection.clone(),
+                    to,
+                    id,
+                }));
                 continue;
             }
-            let why = if collection.head.kind == CollectionKind::Mail { "the plan leaves it out" } else { "is not compared yet" };
             let items = collection.items;
-            if collection.head.kind != CollectionKind::Mail && account.folders.iter().any(|f| f.from == *path && !f.skip) {
+            let why = if spoken { "the plan leaves it out" } else { "the target speaks no DAV" };
+            if !spoken && account.folders_of(&collection.head).next().is_some() {
                 self.not_compared += items;
             }
             report.scope.out_of_scope.push(format!("{} {path}, {items} items: {why}.", account.source));
@@ -128,10 +146,8 @@ impl Scope {
         let mut sample = Sample::new(items, seed);
         for (account, folders) in &self.folders {
             for folder in folders {
-                let mut times: HashMap<Digest, u32> = HashMap::new();
-                job.archive.placements(&folder.collection, &mut |item| {
-                    let n = times.entry(item.sha256).and_modify(|n| *n += 1).or_insert(0);
-                    sample.put(account, &folder.collection.head.path, &item.sha256, *n);
+                folder.dav(job.archive, None).placements(&mut |item, n| {
+                    sample.put(account, &folder.collection.head.path, &item.sha256, n);
                     Ok(())
                 })?;
             }
@@ -151,8 +167,13 @@ impl Work<'_> {
     fn account(&self, account: &AccountPlan, judgement: &mut Judgement) -> Result<()> {
         let foreseen = self.job.forecast.map(|forecast| forecast.of_account(&account.source)).transpose()?.unwrap_or_default();
         let mut connection = None;
+        let mut entered = None;
         for folder in self.scope.folders.get(&account.source).into_iter().flatten() {
-            self.folder(account, folder, &foreseen, &mut connection, judgement)?;
+            if folder.to.part == Part::Mail {
+                self.folder(account, folder, &foreseen, &mut connection, judgement)?;
+            } else {
+                self.dav_folder(account, folder, &foreseen, &mut entered, judgement)?;
+            }
         }
         if let Some(connection) = connection {
             connection.logout();
@@ -178,8 +199,33 @@ impl Work<'_> {
             places: &places,
         };
         let done = compare(compared, &mut || (self.job.connect)(account), connection, self.job.monitor, &mut |compared| {
-            self.tell(folder, foreseen, judgement, compared)
+            let on_target = compared.seen.map(|seen| format!("{} UID {}", folder.to.to, seen.uid));
+            self.tell(folder, foreseen, judgement, compared.item, on_target, compared.verdict)
         });
+        self.ended(account, folder, done)
+    }
+
+    fn dav_folder(
+        &self,
+        account: &AccountPlan,
+        folder: &Compare,
+        foreseen: &OfAccount,
+        entered: &mut Option<(Client, Homes)>,
+        judgement: &mut Judgement,
+    ) -> Result<()> {
+        let Some(enter) = self.job.enter else { return Ok(()) };
+        let (client, homes) = match entered {
+            Some(entered) => entered,
+            None => entered.insert(enter(account)?),
+        };
+        let compared = folder.dav(self.job.archive, self.sample);
+        let done = compare_folder(compared, client, homes, self.job.monitor, &mut |compared| {
+            self.tell(folder, foreseen, judgement, compared.item, compared.href, compared.verdict)
+        });
+        self.ended(account, folder, done)
+    }
+
+    fn ended(&self, account: &AccountPlan, folder: &Compare, done: Result<()>) -> Result<()> {
         // Where nobody can log in, no other folder can be read either.
         match done {
             Err(e) if e.kind().is_transient() || e.kind() == crate::error::Kind::Login => Err(e.with("folder", &folder.to.to)),
@@ -188,19 +234,27 @@ impl Work<'_> {
         }
     }
 
-    fn tell(&self, folder: &Compare, foreseen: &OfAccount, judgement: &mut Judgement, compared: Compared) -> Result<()> {
-        let source = compared.item.as_ref().map(|item| item.source.to_string()).unwrap_or_default();
+    fn tell(
+        &self,
+        folder: &Compare,
+        foreseen: &OfAccount,
+        judgement: &mut Judgement,
+        item: Option<Placement>,
+        on_target: Option<String>,
+        mut verdict: Verdict,
+    ) -> Result<()> {
+        let source = item.as_ref().map(|item| item.source.to_string()).unwrap_or_default();
         let none = Vec::new();
-        let expected = match compared.verdict {
+        let expected = match verdict {
             Verdict::Duplicate | Verdict::Extra => &none,
             _ => foreseen.get(&(folder.collection.head.path.clone(), source.clone())).unwrap_or(&none),
         };
-        let Judged { mut finding, untrue } = judgement.judge(expected, compared.verdict);
-        let on_target = compared.seen.map(|seen| format!("{} UID {}", folder.to.to, seen.uid));
+        only_named(&mut verdict, expected);
+        let Judged { mut finding, untrue } = judgement.judge(expected, verdict);
         if let (Finding::Changed(changes) | Finding::Altered(changes), Some(place)) = (&mut finding, &on_target) {
             changes.iter_mut().take(1).for_each(|change| change.detail += &format!(" ({place})"));
         }
-        let place = if compared.item.is_some() { source } else { on_target.unwrap_or_default() };
+        let place = if item.is_some() { source } else { on_target.unwrap_or_default() };
         let mut report = lock(self.report);
         for detail in untrue {
             let example = Example {
@@ -213,9 +267,9 @@ impl Work<'_> {
         }
         if let (Some(fixity), false) = (&mut report.fixity, matches!(finding, Finding::Missing | Finding::Refused(_))) {
             fixity.objects += 1;
-            fixity.bytes += compared.item.as_ref().map_or(0, |item| item.size);
+            fixity.bytes += item.as_ref().map_or(0, |item| item.size);
         }
-        report.compared(folder.id, compared.item.as_ref(), &place, &finding)
+        report.compared(folder.id, item.as_ref(), &place, &finding)
     }
 
     /// UIDs that the journal knows of the folder's items.
@@ -223,7 +277,7 @@ impl Work<'_> {
         let mut places = HashMap::new();
         let (Some(_), Some(journal)) = (self.sample, self.job.journal) else { return Ok(places) };
         let head = &folder.collection.head;
-        let name = CollectionName { target: &self.job.plan.to, account: &account.source, kind: head.kind, path: &head.path };
+        let name = CollectionName { target: &self.job.plan.to, account: &account.source, part: Part::Mail, path: &head.path };
         if let Some(collection) = journal.find(name)? {
             journal.rows(collection.id, &mut |row| {
                 if let (Status::Confirmed, Some(uid)) = (row.status, row.remote.uid) {

@@ -336,7 +336,7 @@ def groupware(args, home, user):
             start = f"DTSTART;VALUE=DATE:{day}" if all_day else f"DTSTART;TZID=Europe/Berlin:{day}T090000"
             rule = "FREQ=WEEKLY;COUNT=10" if repeats else ""
             overrides = int(repeats and not all_day and rng.random() < 0.5)
-            body = f"UID:{uid}\nDTSTAMP:20240101T000000Z\n"
+            body = f"UID:{uid}\nDTSTAMP:20240101T000000Z\n" + ("DURATION:PT1H\n" if kind == "VEVENT" and not all_day else "")
             text += f"BEGIN:{kind}\n{body}{start}\nSUMMARY:{summary}\n" + (f"RRULE:{rule}\n" if rule else "") + f"END:{kind}\n"
             if overrides:
                 text += f"BEGIN:{kind}\n{body}RECURRENCE-ID;TZID=Europe/Berlin:{day}T090000\nDTSTART;TZID=Europe/Berlin:{day}T140000\nSUMMARY:{summary} (!)\nEND:{kind}\n"

@@ -158,7 +158,10 @@ impl Removal<'_> {
         let rows: HashSet<(i64, u32)> = gone.iter().map(|g| (g.collection, g.number)).collect();
         let wanted: HashSet<Digest> = gone.iter().map(|g| g.sha256).collect();
         let mut held = HashSet::new();
-        for (id, _, _) in self.journal.collections(self.target, self.account)? {
+        for (id, kind, _) in self.journal.collections(self.target, self.account)? {
+            if kind != CollectionKind::Mail.to_string() {
+                continue;
+            }
             self.journal.rows(id, &mut |row| {
                 let there = matches!(row.status, Status::Confirmed | Status::Sent);
                 if there && wanted.contains(&row.sha256) && !rows.contains(&(id, row.number)) {

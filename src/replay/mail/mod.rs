@@ -20,6 +20,7 @@ pub use self::gone::{Gone, Removal, Removed, carry_removals};
 use self::state::Restated;
 pub use self::state::state_of;
 use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, Row, Status};
+use super::plan::Part;
 use crate::archive::{Archive, CollectionEntry};
 use crate::error::{Error, Kind, Result};
 use crate::imap::{Append, Body, Connection, Sent, Status as ServerStatus, Want, Way, Written, is_keyword};
@@ -173,7 +174,7 @@ impl<'a> Folder<'a> {
         connection.create(job.to)?;
         let selected = connection.select(&mailbox, false)?;
         let head = &job.collection.head;
-        let name = CollectionName { target: job.target, account: job.account, kind: head.kind, path: &head.path };
+        let name = CollectionName { target: job.target, account: job.account, part: Part::Mail, path: &head.path };
         let collection = journal.collection(name, &mailbox)?;
         let mut folder = Folder {
             archive,

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::map::part_of;
+use super::map::{legal_file_name, part_of};
 use super::{AccountPlan, FolderPlan, Part, Plan, people};
 use crate::archive::{Archive, CollectionEntry, Snapshot};
 use crate::error::Result;
 use crate::imap::is_keyword;
-use crate::model::{CollectionPath, Digest, Placement};
+use crate::model::{CollectionHead, CollectionPath, Digest, Placement};
+use crate::objects::{fit, has_endless_event};
+use crate::replay::groupware::{LARGEST_OBJECT, relative_path};
 use crate::replay::sheet::{DavSheet, Fate, MailSheet, Oddity, Sheet};
 
 /// Why something will not arrive as it is.
@@ -31,6 +33,10 @@ pub enum Cause {
     OverQuota,
     /// A property does not survive on the target.
     PropertyLost,
+    /// The item must be written otherwise for any server to take it.
+    Rewritten,
+    /// A name that servers do not take is written otherwise.
+    NameChanged,
     /// The folder gets another name.
     FolderRenamed,
     /// A calendar of several kinds is split.
@@ -72,6 +78,8 @@ impl Cause {
             Cause::KeywordLost => "items with keywords that the server does not keep",
             Cause::OverQuota => "accounts larger than their quota",
             Cause::PropertyLost => "items with properties that the server does not keep",
+            Cause::Rewritten => "items that are written otherwise, since no server takes them as they are",
+            Cause::NameChanged => "files whose names servers do not take",
             Cause::FolderRenamed => "folders that get another name",
             Cause::CalendarSplit => "calendars that are split, one folder for each kind",
             Cause::NoPlace => "items that the server has no place for: they stay in the archive",
@@ -175,8 +183,13 @@ impl Teller<'_> {
 
     fn collection(&mut self, archive: &Archive, collection: &CollectionEntry, sheet: &Sheet) -> Result<()> {
         let path = &collection.head.path;
-        let folders: HashMap<Part, &FolderPlan> =
-            self.account.folders.iter().filter(|f| f.from == *path).map(|f| (f.part, f)).collect();
+        let folders: HashMap<Part, &FolderPlan> = self
+            .account
+            .folders
+            .iter()
+            .filter(|f| f.from == *path && f.part.kind() == collection.head.kind)
+            .map(|f| (f.part, f))
+            .collect();
         for folder in folders.values().filter(|f| f.skip) {
             self.tell(Some(path), None, Cause::LeftOut, format!("its {}", folder.part))?;
         }
@@ -195,10 +208,10 @@ impl Teller<'_> {
                 _ => self.summary.items += 1,
             }
             let foreseen = match (part, &sheet.mail, &sheet.dav) {
-                _ if !folders.contains_key(&part) => vec![(Cause::NoPlace, format!("{part} have no folder in the plan"))],
+                _ if !folders.contains_key(&part) => vec![(Cause::NoPlace, format!("the plan has no folder for {part}"))],
                 (Part::Mail, Some(mail), _) => of_message(archive, &placement, mail, now)?,
                 (Part::Mail, None, _) => vec![(Cause::NoPlace, "the target speaks no IMAP".to_owned())],
-                (_, _, Some(dav)) => of_object(archive, &placement, part, dav)?,
+                (_, _, Some(dav)) => of_object(archive, &collection.head, &placement, part, dav)?,
                 _ => vec![(Cause::NoPlace, "the target speaks no DAV".to_owned())],
             };
             self.summary.touched += u64::from(!foreseen.is_empty());
@@ -263,18 +276,66 @@ fn date_oddity(item: &Placement, now: Timestamp) -> Option<Oddity> {
 }
 
 /// What is foreseen for a calendar object, contact, note or file.
-fn of_object(archive: &Archive, item: &Placement, part: Part, dav: &DavSheet) -> Result<Vec<(Cause, String)>> {
-    if let Some(most) = dav.largest_object.filter(|most| item.size > *most) {
-        return Ok(vec![(Cause::TooLarge, format!("{} bytes, the server takes {most}", item.size))]);
+fn of_object(
+    archive: &Archive,
+    head: &CollectionHead,
+    item: &Placement,
+    part: Part,
+    dav: &DavSheet,
+) -> Result<Vec<(Cause, String)>> {
+    let largest = if part == Part::Files { dav.largest_object } else { Some(dav.largest_object.unwrap_or(LARGEST_OBJECT)) };
+    if let Some(most) = largest.filter(|most| item.size > *most) {
+        return Ok(vec![(Cause::TooLarge, format!("{} bytes, at most {most} can be sent", item.size))]);
     }
-    if part == Part::Files || dav.lost_properties.is_empty() {
-        return Ok(Vec::new());
+    match part {
+        Part::Notes => Ok(vec![(Cause::NoPlace, "this version carries no notes".to_owned())]),
+        Part::Files => Ok(of_file(head, item, dav)),
+        _ => Ok(of_entry(&archive.read(item.sha256, LARGEST_OBJECT)?, dav)),
     }
-    /// An object larger than this is not searched for properties.
-    const MOST: u64 = 64 << 20;
-    let bytes = archive.read(item.sha256, MOST)?;
-    let lost: Vec<&str> = dav.lost_properties.iter().map(String::as_str).filter(|p| has_property(&bytes, p)).collect();
-    Ok(if lost.is_empty() { Vec::new() } else { vec![(Cause::PropertyLost, lost.join(" "))] })
+}
+
+fn of_file(head: &CollectionHead, item: &Placement, dav: &DavSheet) -> Vec<(Cause, String)> {
+    let mut found = Vec::new();
+    let names = relative_path(head, item);
+    if names.iter().any(|name| legal_file_name(name) != *name) {
+        found.push((Cause::NameChanged, names.iter().map(|name| legal_file_name(name)).collect::<Vec<_>>().join("/")));
+    }
+    if !dav.keeps_file_times && item.date.is_some() {
+        found.push((Cause::DateChanged, "the modification time".to_owned()));
+    }
+    found
+}
+
+fn of_entry(bytes: &[u8], dav: &DavSheet) -> Vec<(Cause, String)> {
+    let Some(fitted) = fit(bytes) else {
+        return vec![(Cause::ContentRefused, "there is no calendar object and no card in it".to_owned())];
+    };
+    if dav.card_4 == Fate::Refused && has_line(bytes, "VERSION", b"4.0") {
+        return vec![(Cause::ContentRefused, "a card of version 4.0".to_owned())];
+    }
+    if dav.event_without_end == Fate::Refused && has_endless_event(bytes) {
+        return vec![(Cause::ContentRefused, "an event with neither end nor duration".to_owned())];
+    }
+    let mut found = Vec::new();
+    if !fitted.rules.is_empty() {
+        let rules: Vec<&str> = fitted.rules.iter().map(|rule| rule.words()).collect();
+        found.push((Cause::Rewritten, rules.join("; ")));
+    }
+    let has = |name: &str| has_property(bytes, name) || has_line(bytes, "BEGIN", name.as_bytes());
+    let lost: Vec<&str> = dav.lost_properties.iter().map(String::as_str).filter(|p| has(p)).collect();
+    if !lost.is_empty() {
+        found.push((Cause::PropertyLost, lost.join(" ")));
+    }
+    found
+}
+
+/// Is there a line of that property with just that value?
+fn has_line(text: &[u8], name: &str, value: &[u8]) -> bool {
+    text.split(|b| *b == b'\n').any(|line| {
+        let (left, right) = line.split_at(line.iter().position(|b| *b == b':').unwrap_or(0));
+        left.eq_ignore_ascii_case(name.as_bytes())
+            && right.strip_prefix(b":").is_some_and(|v| v.trim_ascii().eq_ignore_ascii_case(value))
+    })
 }
 
 /// Does an iCalendar or vCard text hold a property of that name (RFC 5545 3.1, with or without a vCard group)?

@@ -171,6 +171,15 @@ pub(crate) fn part_of(kind: CollectionKind, component: Option<&str>) -> Part {
 fn map_parts(collection: &CollectionEntry, parts: &BTreeMap<Part, u64>, dav: &DavSheet, folders: &mut Vec<FolderPlan>) {
     let main = parts.iter().max_by_key(|(part, items)| (**items, std::cmp::Reverse(**part))).map(|(part, _)| *part);
     for (&part, &items) in parts {
+        let taken = |p: &CollectionPath| folders.iter().any(|f| f.part != Part::Mail && f.to == *p);
+        let default = dav.defaults.get(part.word()).map(|name| CollectionPath::new([name.as_str()]));
+        if !dav.creates.iter().any(|word| word == part.word()) {
+            // Where no folder can be made, there is the user's own, for one collection.
+            if let Some(to) = default.filter(|to| !taken(to)) {
+                folders.push(FolderPlan { from: collection.head.path.clone(), part, to, items, skip: false });
+            }
+            continue;
+        }
         let wanted = wanted_name(collection, part, main == Some(part), dav);
         let to = unlike(wanted, |p| folders.iter().any(|f| f.part != Part::Mail && f.to == *p));
         folders.push(FolderPlan { from: collection.head.path.clone(), part, to, items, skip: false });
@@ -192,7 +201,7 @@ fn wanted_name(collection: &CollectionEntry, part: Part, main: bool, dav: &DavSh
 }
 
 /// A path segment that DAV servers take.
-fn legal_file_name(name: &str) -> String {
+pub(crate) fn legal_file_name(name: &str) -> String {
     let legal: String = name.chars().map(|c| if c == '/' || c == '\\' || c == ':' || c.is_control() { '_' } else { c }).collect();
     match legal.trim() {
         "" | "." | ".." => "_".to_owned(),

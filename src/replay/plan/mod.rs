@@ -16,6 +16,7 @@ mod write;
 pub use forecast::{Cause, Foreseen, Summary, forecast};
 pub use foreseen::{ForecastFile, OfAccount};
 pub use map::draft;
+pub(crate) use map::{legal_file_name, part_of};
 pub use people::has_mailbox;
 pub use read::read;
 pub use renew::renew;
@@ -30,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use crate::archive::{AccountEntry, Snapshot};
 use crate::directory::{Address, FolderRights, Forward, Kind, Responder, Rule, domain_of};
 use crate::error::{Error, Result};
-use crate::model::{CollectionPath, Digest};
+use crate::model::{CollectionHead, CollectionKind, CollectionPath, Digest};
 
 /// What a folder of the target holds. A source calendar that mixes kinds becomes several folders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -63,6 +64,17 @@ impl Part {
             Part::Contacts => "contacts",
             Part::Notes => "notes",
             Part::Files => "files",
+        }
+    }
+
+    /// The kind of collection that it is part of.
+    pub fn kind(self) -> CollectionKind {
+        match self {
+            Part::Mail => CollectionKind::Mail,
+            Part::Events | Part::Tasks | Part::Journals => CollectionKind::Calendar,
+            Part::Contacts => CollectionKind::AddressBook,
+            Part::Notes => CollectionKind::Notes,
+            Part::Files => CollectionKind::Files,
         }
     }
 }
@@ -218,6 +230,11 @@ impl AccountPlan {
     pub fn entry<'a>(&self, snapshot: &'a Snapshot) -> Result<&'a AccountEntry> {
         let entry = snapshot.root.accounts.iter().find(|a| a.account == self.source);
         entry.ok_or_else(|| Error::usage("the archive has no such account").with("account", &self.source).hint("mend the plan"))
+    }
+
+    /// Where the parts of a collection go, without those that the plan leaves out.
+    pub fn folders_of<'a>(&'a self, head: &'a CollectionHead) -> impl Iterator<Item = &'a FolderPlan> {
+        self.folders.iter().filter(|f| f.part.kind() == head.kind && !f.skip && f.from == head.path)
     }
 
     /// Where that part of a collection goes, unless the plan leaves it out.

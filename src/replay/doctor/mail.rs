@@ -1,4 +1,4 @@
-//! The doctor: finds out what a target's IMAP takes, changes and refuses, with odd messages in a folder of its own that it removes.
+//! Finds out what a target's IMAP takes, changes and refuses, with odd messages in a folder of its own that it removes.
 
 use std::collections::BTreeMap;
 use std::thread::sleep;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use jiff::{Span, Timestamp};
 
-use super::sheet::{Fate, MailSheet, Oddity};
 use crate::error::{Error, Kind, Result};
 use crate::imap::{Append, Body, Connection, Fetched, Found, Messages, Want, Way, Written, special_folders};
 use crate::model::{CollectionPath, Digest, Hasher, printable};
+use crate::replay::sheet::{Fate, MailSheet, Oddity};
 
 /// Characters that some server or other refuses in folder names.
 const SUSPECTS: &str = "*%\"\\|.#:<>?~";

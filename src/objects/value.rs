@@ -1,0 +1,239 @@
+//! What a property says, whatever way it is written: escapes, encodings, order and case of parameters, lists.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine as _;
+
+use super::content::Property;
+use crate::model::Digest;
+
+/// A property that has lists gives one of these for each value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Meaning {
+    pub name: String,
+    pub group: String,
+    pub params: BTreeMap<String, BTreeSet<String>>,
+    pub value: Value,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Value {
+    Text(String),
+    /// Parts between `;`, each of values between `,`. Empty parts at the end are left out.
+    Parts(Vec<Vec<String>>),
+    Bytes(Digest, usize),
+}
+
+/// Properties of many values between commas.
+const LISTS: &[&str] = &["CATEGORIES", "RESOURCES", "NICKNAME", "EXDATE", "RDATE", "FREEBUSY"];
+/// Properties of parts between semicolons, whose parts may be lists.
+const PARTS_OF_LISTS: &[&str] = &["N", "ADR"];
+/// Properties of parts between semicolons, whose parts are plain texts.
+const PARTS: &[&str] = &["ORG", "REQUEST-STATUS", "GENDER", "CLIENTPIDMAP"];
+/// Properties whose values are URIs or times, in which a backslash is a backslash.
+const NOT_TEXT: &[&str] = &[
+    "URL",
+    "SOURCE",
+    "CALURI",
+    "FBURL",
+    "CALADRURI",
+    "TZURL",
+    "ORGANIZER",
+    "ATTENDEE",
+    "IMPP",
+    "ATTACH",
+    "MEMBER",
+    "CONFERENCE",
+    "IMAGE",
+    "EXDATE",
+    "RDATE",
+    "FREEBUSY",
+];
+/// Parameters whose values are words of the RFCs and have no case.
+const WORDS: &[&str] = &[
+    "TYPE", "VALUE", "ENCODING", "ROLE", "PARTSTAT", "CUTYPE", "RSVP", "RELTYPE", "RELATED", "RANGE", "FBTYPE", "LANGUAGE",
+    "CHARSET",
+];
+
+pub(super) fn is_uri(name: &str) -> bool {
+    NOT_TEXT.contains(&name)
+}
+
+pub(super) fn is_structured(name: &str) -> bool {
+    PARTS_OF_LISTS.contains(&name) || PARTS.contains(&name)
+}
+
+/// Decoded bytes of an encoded value: base64, which stays bytes, or quoted-printable, which is text in its charset.
+pub(super) enum Decoded {
+    Bytes(Vec<u8>),
+    Text(String),
+}
+
+/// Undoes the transfer encoding of a value; `None` for one that is not read.
+pub(super) fn decoded(property: &Property) -> Option<Decoded> {
+    let encoding = property.param("ENCODING").next().unwrap_or_default().to_ascii_uppercase();
+    match encoding.as_str() {
+        "B" | "BASE64" => {
+            let compact: String = property.value.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+            let engine = base64::engine::GeneralPurpose::new(
+                &base64::alphabet::STANDARD,
+                base64::engine::GeneralPurposeConfig::new()
+                    .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent)
+                    .with_decode_allow_trailing_bits(true),
+            );
+            engine.decode(compact).ok().map(Decoded::Bytes)
+        }
+        "QUOTED-PRINTABLE" => {
+            let bytes = mail_parser::decoders::quoted_printable::quoted_printable_decode(property.value.as_bytes())?;
+            let charset = property.param("CHARSET").next().and_then(|c| encoding_rs::Encoding::for_label(c.as_bytes()));
+            Some(Decoded::Text(match (charset, std::str::from_utf8(&bytes)) {
+                (Some(charset), _) => charset.decode_without_bom_handling(&bytes).0.into_owned(),
+                (None, Ok(text)) => text.to_owned(),
+                (None, Err(_)) => encoding_rs::WINDOWS_1252.decode_without_bom_handling(&bytes).0.into_owned(),
+            }))
+        }
+        _ => Some(Decoded::Text(property.value.clone())),
+    }
+}
+
+impl Meaning {
+    /// What a property says; `card_21` for one of a vCard 2.1, which has no lists.
+    pub fn of(property: &Property, card_21: bool) -> Vec<Meaning> {
+        let name = property.name.as_str();
+        let meaning = |value| Meaning { name: name.to_owned(), group: property.group.clone(), params: params(property), value };
+        let text = match decoded(property) {
+            Some(Decoded::Text(text)) => text,
+            Some(Decoded::Bytes(bytes)) => return vec![meaning(Value::Bytes(Digest::of(&bytes), bytes.len()))],
+            None => property.value.clone(),
+        };
+        if LISTS.contains(&name) {
+            let plain = |value: &str| if is_uri(name) { value.trim().to_owned() } else { unescaped(value) };
+            return split(&text, ',').into_iter().map(|one| meaning(Value::Text(plain(one)))).collect();
+        }
+        vec![meaning(if PARTS_OF_LISTS.contains(&name) && !card_21 {
+            parts(&text, |part| split(part, ',').into_iter().map(unescaped).collect())
+        } else if is_structured(name) {
+            parts(&text, |part| vec![unescaped(part)])
+        } else if matches!(name, "RRULE" | "EXRULE") {
+            rule(&text)
+        } else if name == "GEO" {
+            Value::Text(numbers(&text))
+        } else if is_uri(name) {
+            Value::Text(text.trim().to_owned())
+        } else {
+            Value::Text(unescaped(&text))
+        })]
+    }
+
+    /// Does it say nothing?
+    pub fn is_empty(&self) -> bool {
+        match &self.value {
+            Value::Text(text) => text.trim().is_empty(),
+            Value::Parts(parts) => parts.iter().flatten().all(|v| v.trim().is_empty()),
+            Value::Bytes(_, n) => *n == 0,
+        }
+    }
+
+    /// For people.
+    pub fn shown(&self) -> String {
+        const MOST: usize = 120;
+        let value = match &self.value {
+            Value::Text(text) => text.clone(),
+            Value::Parts(parts) => parts.iter().map(|p| p.join(",")).collect::<Vec<_>>().join(";"),
+            Value::Bytes(digest, n) => format!("{n} bytes, sha256 {}", digest.short()),
+        };
+        let params: String = self
+            .params
+            .iter()
+            .map(|(name, values)| format!(";{name}={}", values.iter().cloned().collect::<Vec<_>>().join(",")))
+            .collect();
+        let all = if params.is_empty() { value } else { format!("{params}:{value}") };
+        let mut cut: String = all.chars().take(MOST).collect();
+        if cut.len() < all.len() {
+            cut.push('…');
+        }
+        crate::model::printable(&cut)
+    }
+}
+
+fn params(property: &Property) -> BTreeMap<String, BTreeSet<String>> {
+    let mut params: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, values) in &property.params {
+        // How the value is written is told by the value, once it is decoded.
+        if matches!(name.as_str(), "ENCODING" | "CHARSET") {
+            continue;
+        }
+        let word = WORDS.contains(&name.as_str());
+        for value in values.iter().flat_map(|v| if word { v.split(',').collect() } else { vec![v.as_str()] }) {
+            let value = if word { value.trim().to_ascii_uppercase() } else { value.to_owned() };
+            // A date is a date because this says so; other types are those that the property has anyway, or plain to see.
+            if name != "VALUE" || matches!(value.as_str(), "DATE" | "PERIOD") {
+                params.entry(name.clone()).or_default().insert(value);
+            }
+        }
+    }
+    params
+}
+
+/// Cuts at a separator that no backslash stands before.
+fn split(text: &str, at: char) -> Vec<&str> {
+    let mut escaped = false;
+    text.split(move |c| {
+        let cut = c == at && !escaped;
+        escaped = c == '\\' && !escaped;
+        cut
+    })
+    .collect()
+}
+
+fn parts(text: &str, each: impl Fn(&str) -> Vec<String>) -> Value {
+    let mut parts: Vec<Vec<String>> = split(text, ';').into_iter().map(each).collect();
+    while parts.last().is_some_and(|part| part.iter().all(String::is_empty)) {
+        parts.pop();
+    }
+    Value::Parts(parts)
+}
+
+fn rule(text: &str) -> Value {
+    let mut parts: Vec<Vec<String>> = text
+        .trim()
+        .trim_end_matches(';')
+        .to_ascii_uppercase()
+        .split(';')
+        .map(|part| {
+            let (name, values) = part.split_once('=').unwrap_or((part, ""));
+            let mut values: Vec<String> = values.split(',').map(|v| v.trim().to_owned()).collect();
+            values.sort_unstable();
+            [vec![name.trim().to_owned()], values].concat()
+        })
+        .collect();
+    parts.sort_unstable();
+    Value::Parts(parts)
+}
+
+fn numbers(text: &str) -> String {
+    let one = |n: &str| n.trim().parse::<f64>().map_or_else(|_| n.to_owned(), |n| n.to_string());
+    text.split([';', ',']).map(one).collect::<Vec<_>>().join(";")
+}
+
+/// Text without escapes (RFC 5545 3.3.11, RFC 6350 3.4), every line end a LF.
+pub(super) fn unescaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some('n' | 'N') => out.push('\n'),
+                Some(c @ ('\\' | ',' | ';' | ':' | '"')) => out.push(c),
+                Some(c) => out.extend(['\\', c]),
+                None => out.push('\\'),
+            },
+            '\r' => {
+                chars.next_if_eq(&'\n');
+                out.push('\n');
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}

@@ -1,0 +1,179 @@
+//! Finds out what a target's DAV takes and what survives a round trip, with odd objects in collections of its own that it removes.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use crate::dav::{Body, Client, Collection, CollectionType, Homes, NewCollection, Put, When, join, last_name};
+use crate::error::{Error, Kind, Result};
+use crate::model::printable;
+use crate::objects::{Likeness, compare};
+use crate::replay::plan::Part;
+use crate::replay::sheet::{DavSheet, Fate};
+
+/// An event with a property of every kind that people have, but no attendee: nobody is to be invited.
+const EVENT: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//floe//doctor//EN\r\nBEGIN:VTIMEZONE\r\nTZID:Floe/Probe\r\n\
+    BEGIN:STANDARD\r\nDTSTART:19700101T000000\r\nTZOFFSETFROM:+0130\r\nTZOFFSETTO:+0130\r\nTZNAME:PROBE\r\nEND:STANDARD\r\n\
+    END:VTIMEZONE\r\nBEGIN:VEVENT\r\nUID:floe-probe-event\r\nDTSTAMP:20240101T000000Z\r\nCREATED:20230101T000000Z\r\n\
+    DTSTART;TZID=Floe/Probe:20240301T090000\r\nDTEND;TZID=Floe/Probe:20240301T100000\r\nRRULE:FREQ=WEEKLY;COUNT=5\r\n\
+    EXDATE;TZID=Floe/Probe:20240308T090000\r\nSUMMARY:floe doctor\r\nDESCRIPTION:one\\ntwo\\, three\r\nLOCATION:here\r\n\
+    CATEGORIES:ONE,TWO\r\nCLASS:PRIVATE\r\nPRIORITY:5\r\nSEQUENCE:2\r\nSTATUS:CONFIRMED\r\nTRANSP:TRANSPARENT\r\nGEO:50.5;14.5\r\n\
+    URL:https://floe.invalid/event\r\nCOMMENT:a comment\r\nCONTACT:somebody\r\nCOLOR:red\r\nRELATED-TO:floe-probe-other\r\n\
+    X-FLOE-PROBE;X-PARAM=a:b\r\nATTACH:https://floe.invalid/attached\r\nBEGIN:VALARM\r\nACTION:DISPLAY\r\nDESCRIPTION:alarm\r\n\
+    TRIGGER:-PT15M\r\nEND:VALARM\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
+/// An event that ends as it begins (RFC 5545 3.6.1), which Cyrus does not take.
+const ENDLESS: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//floe//doctor//EN\r\nBEGIN:VEVENT\r\nUID:floe-probe-endless\r\n\
+    DTSTAMP:20240101T000000Z\r\nDTSTART:20240301T090000Z\r\nSUMMARY:floe doctor\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
+const TASK: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//floe//doctor//EN\r\nBEGIN:VTODO\r\nUID:floe-probe-task\r\n\
+    DTSTAMP:20240101T000000Z\r\nDUE;VALUE=DATE:20240301\r\nSUMMARY:floe doctor\r\nDESCRIPTION:text\r\nPRIORITY:1\r\n\
+    PERCENT-COMPLETE:40\r\nSTATUS:IN-PROCESS\r\nCATEGORIES:ONE\r\nX-FLOE-PROBE:b\r\nEND:VTODO\r\nEND:VCALENDAR\r\n";
+const JOURNAL: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//floe//doctor//EN\r\nBEGIN:VJOURNAL\r\nUID:floe-probe-journal\r\n\
+    DTSTAMP:20240101T000000Z\r\nDTSTART;VALUE=DATE:20240301\r\nSUMMARY:floe doctor\r\nDESCRIPTION:text\r\nEND:VJOURNAL\r\nEND:VCALENDAR\r\n";
+const CARD: &str = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:floe-probe-card\r\nN:Doctor;Floe;;;\r\nFN:Floe Doctor\r\nORG:floe;probes\r\n\
+    TITLE:Doctor\r\nROLE:probe\r\nNICKNAME:doc\r\nTEL;TYPE=CELL:+1 555 0100\r\nEMAIL;TYPE=INTERNET:probe@floe.invalid\r\n\
+    ADR;TYPE=HOME:;;Street 1;Town;;12345;Country\r\nURL:https://floe.invalid/\r\nNOTE:one\\ntwo\\, three\r\nBDAY:1970-01-02\r\n\
+    CATEGORIES:ONE,TWO\r\nitem1.X-ABLABEL:label\r\nX-FLOE-PROBE:b\r\nPHOTO;ENCODING=b;TYPE=GIF:R0lGODlhAQABAAAAACwAAAAAAQABAAACAkQBADs=\r\n\
+    END:VCARD\r\n";
+const CARD_4: &str = "BEGIN:VCARD\r\nVERSION:4.0\r\nUID:floe-probe-card-4\r\nN:Doctor;Floe;;;\r\nFN:Floe Doctor\r\nKIND:individual\r\n\
+    ANNIVERSARY:20090808\r\nGENDER:O\r\nLANG:de\r\nRELATED;TYPE=friend:urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6\r\nEND:VCARD\r\n";
+
+/// What is tried: the part, the name of the resource, its type and its content.
+const TRIES: &[(Part, &str, &str, &str)] = &[
+    (Part::Events, "probe.ics", "text/calendar; charset=utf-8", EVENT),
+    (Part::Events, "endless.ics", "text/calendar; charset=utf-8", ENDLESS),
+    (Part::Tasks, "probe.ics", "text/calendar; charset=utf-8", TASK),
+    (Part::Journals, "probe.ics", "text/calendar; charset=utf-8", JOURNAL),
+    (Part::Contacts, "probe.vcf", "text/vcard; charset=utf-8", CARD),
+    (Part::Contacts, "probe4.vcf", "text/vcard; charset=utf-8", CARD_4),
+    (Part::Files, "probe.txt", "text/plain", "floe doctor\n"),
+];
+
+/// Looks at one account of the target. The second value is what could not be found out, and why.
+///
+/// # Errors
+/// When the account cannot be entered or no home is found in it, or when the connection breaks.
+pub fn look_at_dav(client: &mut Client) -> Result<(DavSheet, Vec<String>)> {
+    let homes = client.discover()?;
+    let mut looking =
+        Look { sheet: DavSheet { one_kind_each: true, ..DavSheet::default() }, unknown: Vec::new(), lost: BTreeSet::new() };
+    looking.defaults(client, &homes)?;
+    for (part, name, media, body) in TRIES {
+        looking.part(client, &homes, *part, name, media, body)?;
+    }
+    looking.unknown.push("invitations: not tried; floe asks the server not to send any (Schedule-Reply: F)".to_owned());
+    looking.sheet.lost_properties = looking.lost.into_iter().collect();
+    Ok((looking.sheet, looking.unknown))
+}
+
+struct Look {
+    sheet: DavSheet,
+    unknown: Vec<String>,
+    lost: BTreeSet<String>,
+}
+
+impl Look {
+    /// The folders that the server names as a user's own; elsewhere the one calendar and the one address book, where there is just one.
+    fn defaults(&mut self, client: &mut Client, homes: &Homes) -> Result<()> {
+        let named = &homes.defaults;
+        let all = [
+            (Part::Events, &named.calendar),
+            (Part::Tasks, &named.tasks),
+            (Part::Journals, &named.journal),
+            (Part::Notes, &named.notes),
+            (Part::Contacts, &named.contacts),
+            (Part::Files, &named.files),
+        ];
+        for (part, path) in all {
+            self.sheet.defaults.extend(path.as_ref().map(|path| (part.word().to_owned(), last_name(path))));
+        }
+        for (part, home, is) in [
+            (Part::Events, &homes.calendars, CollectionType::Calendar),
+            (Part::Contacts, &homes.address_books, CollectionType::AddressBook),
+        ] {
+            let (Some(home), false) = (home, self.sheet.defaults.contains_key(part.word())) else { continue };
+            let there: Vec<Collection> = client.collections(home)?.into_iter().filter(|c| c.is == is).collect();
+            if let [only] = there.as_slice() {
+                let name = last_name(&only.path);
+                // One name for two things would be given a number in the plan.
+                if !self.sheet.defaults.values().any(|other| *other == name) {
+                    self.sheet.defaults.insert(part.word().to_owned(), name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a collection, puts one thing into it, reads it back, and removes both.
+    fn part(&mut self, client: &mut Client, homes: &Homes, part: Part, name: &str, media: &str, body: &str) -> Result<()> {
+        let home = match part {
+            Part::Contacts => &homes.address_books,
+            Part::Files => &homes.files,
+            _ => &homes.calendars,
+        };
+        let Some(home) = home else {
+            self.unknown.push(format!("{part}: the server tells of no place for them"));
+            return Ok(());
+        };
+        let path = join(home, &format!("floe-probe-{}-{part}", Timestamp::now().as_millisecond()));
+        let (is, component) = match part {
+            Part::Contacts => (CollectionType::AddressBook, ""),
+            Part::Files => (CollectionType::Folder, ""),
+            Part::Tasks => (CollectionType::Calendar, "VTODO"),
+            Part::Journals => (CollectionType::Calendar, "VJOURNAL"),
+            _ => (CollectionType::Calendar, "VEVENT"),
+        };
+        let new = NewCollection { is, component, display_name: "floe doctor", color: None, description: None };
+        match client.make(&path, &new) {
+            Ok(_) => {}
+            Err(e) if e.kind() == Kind::Refused => {
+                self.unknown.push(format!("{part}: the server makes no folder for them: {}", printable(&e.to_string())));
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        }
+        let looked = self.round_trip(client, part, &join(&path, name), media, body);
+        let removed = client.delete(&path, None);
+        looked?;
+        removed.map(drop).map_err(|e| {
+            Error::new(e.kind(), "the probe's folder could not be removed")
+                .with("path", &path)
+                .because(e)
+                .hint("remove it by hand")
+        })
+    }
+
+    fn round_trip(&mut self, client: &mut Client, part: Part, path: &str, media: &str, body: &str) -> Result<()> {
+        let modified = Timestamp::from_second(1_234_567_890).ok();
+        let put = match client.put(path, Body::Bytes(body.as_bytes(), media), When::New, modified) {
+            Err(e) if e.kind() == Kind::Refused => Err(e.to_string()),
+            put => Ok(put?),
+        };
+        // In a new folder, what exists already is what the lost answer to the first try was about.
+        let back = if matches!(put, Ok(Put::Stored(_) | Put::Exists)) { client.get(path, 1 << 20)? } else { None };
+        let Some(back) = back else {
+            let why = put.map_or_else(|e| e, |_| "it said so, and nothing is there".to_owned());
+            if body == CARD_4 {
+                self.sheet.card_4 = Fate::Refused;
+            } else if body == ENDLESS {
+                self.sheet.event_without_end = Fate::Refused;
+            } else {
+                self.unknown.push(format!("{part}: the server did not store one: {}", printable(&why)));
+            }
+            return Ok(());
+        };
+        if let Likeness::Changed(changes) = compare(body.as_bytes(), &back.bytes) {
+            self.lost.extend(
+                changes.iter().filter(|c| c.expected.is_some()).filter_map(|c| c.name.rsplit('/').next()).map(str::to_owned),
+            );
+        }
+        if part == Part::Files {
+            let above = path.rsplit_once('/').map_or(path, |(above, _)| above);
+            let entries = client.list(above)?;
+            self.sheet.keeps_file_times = entries.iter().any(|e| e.modified.is_some() && e.modified == modified);
+        }
+        if !self.sheet.creates.iter().any(|word| word == part.word()) {
+            self.sheet.creates.push(part.word().to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,294 @@
+//! Fills calendars, address books and folders of files of the target over DAV: every item once, whatever breaks on the way.
+//!
+//! An item has a name on the target that follows from its UID or path, is written into the journal before it is sent, is sent only
+//! where nothing has that name, and is read back and compared. After a break it is either there under its name, or not at all.
+
+mod files;
+mod objects;
+mod place;
+
+use std::collections::{HashMap, HashSet};
+
+pub use self::files::{relative_path, resource_path};
+pub use self::place::find;
+use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, Row, Status};
+use super::plan::Part;
+use crate::archive::{Archive, CollectionEntry};
+use crate::dav::{Client, Homes};
+use crate::error::{Error, Kind, Result};
+use crate::model::{Exception, Outcome, Placement};
+use crate::monitor::Monitor;
+use crate::net::Pace;
+
+/// An object of a calendar or address book is held in memory; a larger one is not sent.
+pub const LARGEST_OBJECT: u64 = 64 << 20;
+
+/// What is to be done with one part of a collection.
+#[derive(Clone, Copy, Debug)]
+pub struct DavJob<'a> {
+    /// The target, as the journal names it.
+    pub target: &'a str,
+    /// The account in the archive.
+    pub account: &'a str,
+    /// The collection in the archive.
+    pub collection: &'a CollectionEntry,
+    /// Which part of it.
+    pub part: Part,
+    /// The folder on the target, from the user's home.
+    pub to: &'a [String],
+    /// Larger items are not tried.
+    pub largest: Option<u64>,
+    /// Is what the source has no more removed, as far as it is as floe left it?
+    pub remove: bool,
+    /// How fast.
+    pub pace: &'a Pace,
+}
+
+/// What became of a folder's items.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filled {
+    /// Sent and taken in this run.
+    pub sent: u64,
+    /// Found on the target, where an earlier run or a lost connection had left them.
+    pub claimed: u64,
+    /// There before, by the journal.
+    pub before: u64,
+    /// Refused by the target, in this run or an earlier one.
+    pub refused: u64,
+    /// Damaged in the archive, and not sent.
+    pub damaged: u64,
+    /// Of those sent or found, how many read back otherwise than they were sent.
+    pub changed: u64,
+    /// Bytes sent.
+    pub bytes: u64,
+    /// Of those sent, how many took the place of an older form.
+    pub restated: u64,
+    /// Gone at the source and removed from the target.
+    pub removed: u64,
+    /// Gone at the source and left on the target.
+    pub kept: u64,
+    /// Gone at the source and left on the target, since somebody has changed it there.
+    pub unproven: u64,
+}
+
+impl Filled {
+    /// Adds another count.
+    pub fn add(&mut self, other: Filled) {
+        self.sent += other.sent;
+        self.claimed += other.claimed;
+        self.before += other.before;
+        self.refused += other.refused;
+        self.damaged += other.damaged;
+        self.changed += other.changed;
+        self.bytes += other.bytes;
+        self.restated += other.restated;
+        self.removed += other.removed;
+        self.kept += other.kept;
+        self.unproven += other.unproven;
+    }
+}
+
+/// Fills one folder.
+///
+/// # Errors
+/// When the target cannot be reached for long, refuses the login or the folder, or when archive or journal fail. What was done until
+/// then is in the journal; run again to go on.
+pub fn fill(
+    archive: &Archive,
+    job: DavJob<'_>,
+    journal: &Journal,
+    client: &mut Client,
+    homes: &Homes,
+    monitor: &dyn Monitor,
+) -> Result<Filled> {
+    let head = &job.collection.head;
+    let name = CollectionName { target: job.target, account: job.account, part: job.part, path: &head.path };
+    let before = journal.find(name)?;
+    let place = place::find_or_make(client, homes, job.part, job.to, head, before.as_ref().map(|c| c.remote.as_str()))?;
+    let collection = journal.collection(name, &place.path)?;
+    let mut books = Books {
+        job,
+        journal,
+        collection,
+        known: HashMap::new(),
+        asked: HashSet::new(),
+        times: HashMap::new(),
+        monitor,
+        filled: Filled::default(),
+    };
+    books.recall(place.is_new)?;
+    match job.part {
+        Part::Files => files::fill(archive, &mut books, client, &place.path)?,
+        Part::Notes | Part::Mail => {
+            return Err(Error::new(Kind::Usage, "this version carries no notes").with("folder", &head.path));
+        }
+        _ => objects::fill(archive, &mut books, client, &place.path)?,
+    }
+    books.removals(client)?;
+    Ok(books.filled)
+}
+
+/// The journal's view of the folder that is being filled, and the count.
+struct Books<'a> {
+    job: DavJob<'a>,
+    journal: &'a Journal,
+    collection: Collection,
+    known: HashMap<Key, Row>,
+    /// What the source has.
+    asked: HashSet<Key>,
+    /// How often a name has come up so far.
+    times: HashMap<String, u32>,
+    monitor: &'a dyn Monitor,
+    filled: Filled,
+}
+
+/// What is to be done with an item.
+enum Step {
+    /// Nothing: it is there, or was refused before.
+    Done,
+    /// Send it. `ours`: an earlier run had begun to.
+    Send { row: Row, ours: bool },
+    /// It is there in an older form; put the new one over it.
+    Replace(Row),
+}
+
+impl Books<'_> {
+    /// Recalls what the journal knows. In a folder that had to be made anew nothing is where it was.
+    fn recall(&mut self, made_anew: bool) -> Result<()> {
+        let known = &mut self.known;
+        self.journal.rows(self.collection.id, &mut |mut row| {
+            if made_anew && row.status != Status::Failed {
+                row.status = Status::Intent;
+            }
+            known.insert(row.key, row);
+            Ok(())
+        })
+    }
+
+    /// Which placement of its name this is, from 0.
+    fn nth(&mut self, name: &str) -> u32 {
+        *self.times.entry(name.to_owned()).and_modify(|n| *n += 1).or_insert(0)
+    }
+
+    fn key(name: &str, nth: u32) -> Key {
+        if nth == 0 { Key::of_name(name) } else { Key::of_name(&format!("{name}\0{nth}")) }
+    }
+
+    /// Looks an item up, and counts it where nothing is to be done.
+    fn step(&mut self, key: Key, item: &Placement, href: &str) -> Step {
+        let fresh = Row {
+            number: self.collection.next,
+            key,
+            sha256: item.sha256,
+            size: item.size,
+            status: Status::Intent,
+            state: 0,
+            remote: Remote { href: Some(href.to_owned()), ..Remote::default() },
+            reason: None,
+        };
+        self.asked.insert(key);
+        let Some(row) = self.known.get(&key) else { return Step::Send { row: fresh, ours: false } };
+        let same = row.sha256 == item.sha256;
+        match row.status {
+            Status::Confirmed | Status::Sent if same => {
+                self.filled.before += 1;
+                self.filled.changed += u64::from(row.reason.is_some());
+                Step::Done
+            }
+            Status::Confirmed | Status::Sent => Step::Replace(row.clone()),
+            Status::Gone => {
+                self.filled.before += 1;
+                Step::Done
+            }
+            Status::Failed if same => {
+                self.filled.refused += 1;
+                Step::Done
+            }
+            Status::Failed => Step::Send { row: Row { number: row.number, ..fresh }, ours: false },
+            Status::Intent => Step::Send { row: Row { number: row.number, ..fresh }, ours: true },
+        }
+    }
+
+    /// Writes a row down, whether it is new or not.
+    fn write(&mut self, row: Row) -> Result<()> {
+        let change = if self.known.contains_key(&row.key) { Change::Update(&row) } else { Change::Insert(&row) };
+        self.journal.change(self.collection.id, false, &[change])?;
+        self.collection.next = self.collection.next.max(row.number.saturating_add(1));
+        self.known.insert(row.key, row);
+        Ok(())
+    }
+
+    /// Writes down that the target holds the item; `changed` says what reads back otherwise.
+    fn confirm(&mut self, mut row: Row, href: &str, etag: Option<String>, changed: Option<String>, sent: bool) -> Result<()> {
+        row.status = Status::Confirmed;
+        row.remote = Remote { uid: None, href: Some(href.to_owned()), etag };
+        self.filled.changed += u64::from(changed.is_some());
+        row.reason = changed;
+        if sent {
+            self.filled.sent += 1;
+            self.filled.bytes += row.size;
+        } else {
+            self.filled.claimed += 1;
+        }
+        self.monitor.advance(1, row.size);
+        self.write(row)
+    }
+
+    /// Removes what the source has no more, if that is asked for and it still is what floe put there; otherwise counts it.
+    fn removals(&mut self, client: &mut Client) -> Result<()> {
+        let gone = |row: &&Row| row.status == Status::Confirmed && !self.asked.contains(&row.key);
+        let gone: Vec<Row> = self.known.values().filter(gone).cloned().collect();
+        for mut row in gone {
+            let (Some(href), Some(etag), true) = (&row.remote.href, &row.remote.etag, self.job.remove) else {
+                self.filled.kept += 1;
+                continue;
+            };
+            match client.delete(href, Some(etag)) {
+                Err(e) if concerns_item(&e) => self.filled.unproven += 1,
+                removed => {
+                    removed?;
+                    self.filled.removed += 1;
+                    row.status = Status::Gone;
+                    self.write(row)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down that the target does not take it, and tells the person.
+    fn refuse(&mut self, mut row: Row, item: &Placement, reason: String) -> Result<()> {
+        row.status = Status::Failed;
+        row.reason = Some(reason.clone());
+        self.write(row)?;
+        self.tell_refused(item, reason);
+        Ok(())
+    }
+
+    fn tell_refused(&mut self, item: &Placement, reason: String) {
+        self.filled.refused += 1;
+        self.tell(item, "refused by the server", reason);
+    }
+
+    /// The archive does not give the item; that is not for the journal, for the archive can be mended.
+    fn tell_damaged(&mut self, item: &Placement, e: &Error) {
+        self.filled.damaged += 1;
+        self.tell(item, "damaged in the archive", e.to_string());
+    }
+
+    fn tell(&self, item: &Placement, reason: &str, detail: String) {
+        self.monitor.exception(&Exception {
+            account: self.job.account.to_owned(),
+            collection: self.job.collection.head.path.to_string(),
+            source: item.source.clone(),
+            outcome: Outcome::Failed,
+            reason: reason.to_owned(),
+            detail,
+        });
+    }
+}
+
+/// Is it an answer about this one item, after which the others can go on?
+fn concerns_item(e: &Error) -> bool {
+    matches!(e.kind(), Kind::Refused | Kind::Protocol)
+}
