@@ -299,7 +299,8 @@ fn rights_rules_and_responders_come_when_the_mail_is_there_and_nobody_elses_are_
     fs::write(company.path("plan.toml"), plan.replace("disabled = true", "disabled = false")).unwrap();
     let early = expect(&company.provision(&server, &["--finish"]).output().unwrap(), 1);
     assert!(early.contains("the folder is not there"), "{early}");
-    expect(&company.command("replay", &server, &[]).output().unwrap(), 1);
+    let passwords = company.path("new.csv");
+    expect(&company.command("replay", &server, &["--passwords", &passwords]).output().unwrap(), 1);
     fs::write(company.path("plan.toml"), plan).unwrap();
     let mut api = server.api();
     let folders = api.folders("anna@acme.example").unwrap();
