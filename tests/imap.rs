@@ -124,7 +124,14 @@ fn folders(connection: &mut Connection) {
         connection.remove(&[kept.messages[0].0.uid]).unwrap();
         assert_eq!(connection.status("INBOX").unwrap().uid_validity, connection.select("INBOX", true).unwrap().uid_validity);
     } else {
+        // Only all that is marked as deleted can be removed: nothing of anybody else's may be among it.
+        let deleted = ["\\Deleted".to_owned()];
+        let other = kept.messages[1].0.uid;
+        connection.store(&[other], true, &deleted).unwrap();
         assert_eq!(connection.remove(&[uid]).unwrap_err().kind(), Kind::Refused);
+        connection.store(&[other], false, &deleted).unwrap();
+        connection.remove(&[uid]).unwrap();
+        assert_eq!(connection.select("INBOX", false).unwrap().exists as usize, kept.messages.len() - 1);
     }
 }
 
