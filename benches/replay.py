@@ -41,6 +41,7 @@ def run(*command, **more):
 class Server:
     def __init__(self, folder, capability=None):
         self.folder = Path(tempfile.mkdtemp(dir=folder))
+        self.folder.chmod(0o755)
         more = ["--capability", capability] if capability else []
         said = run(ROOT / "tests/servers/dovecot.sh", "start", "--data", self.folder, "--users", 60, *more)
         self.vars = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
@@ -199,7 +200,7 @@ Host 127.0.0.1
 Port {port}
 User {user}*master
 Pass {MASTER}
-TLSType None
+SSLType None
 AuthMechs LOGIN
 PipelineDepth 50
 
@@ -217,7 +218,17 @@ Patterns INBOX
 Sync PushNew
 SyncState {work}/state-{user}-
 """)
-    return lambda: run("mbsync", "-q", "-c", work / f"{user}.rc", "c")
+    return lambda: push(["mbsync", "-q", "-c", work / f"{user}.rc", "c"], port, user, maildir)
+
+
+def push(command, port, user, maildir):
+    """Runs mbsync, and does not believe it before the server holds the messages."""
+    ended = subprocess.run(command, capture_output=True, text=True)
+    imap = Imap(port, user)
+    imap.socket.sendall(b"s STATUS INBOX (MESSAGES)\r\n")
+    there = int(imap.file.readline().rsplit(b" ", 1)[1].rstrip(b")\r\n"))
+    if there != len(list((maildir / "cur").iterdir())):
+        sys.exit(f"mbsync left {there} messages on the server: {ended.stdout}{ended.stderr}")
 
 
 def timed(action):
@@ -234,6 +245,8 @@ def main():
     args = args.parse_args()
     memory = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
     work = Path(tempfile.mkdtemp(dir=memory))
+    # Dovecot keeps mail as a user of its own.
+    work.chmod(0o755)
     servers = []
     try:
         maildir = make_store(work, args.messages)
