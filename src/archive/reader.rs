@@ -1,5 +1,6 @@
 //! Reading an archive: snapshots, listings, items.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -133,6 +134,25 @@ impl Archive {
     /// got some of it.
     pub fn placements(&self, collection: &CollectionEntry, each: &mut dyn FnMut(Placement) -> Result<()>) -> Result<()> {
         self.lines(collection.listing, each)
+    }
+
+    /// Hands out the placements as [`Archive::placements`] does, each with its number, from 0, among those of the same item: by it two
+    /// placements of one item are told apart.
+    ///
+    /// # Errors
+    /// As [`Archive::placements`].
+    pub fn numbered_placements(
+        &self,
+        collection: &CollectionEntry,
+        each: &mut dyn FnMut(Placement, u32) -> Result<()>,
+    ) -> Result<()> {
+        let mut times: HashMap<Digest, u32> = HashMap::new();
+        self.placements(collection, &mut |item| {
+            let next = times.entry(item.sha256).or_default();
+            let n = *next;
+            *next += 1;
+            each(item, n)
+        })
     }
 
     /// Hands the exceptions of a listing to `each`, in order.

@@ -10,7 +10,8 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionKind, printable};
 use crate::monitor::Monitor;
 use crate::net::{Address, Pace, Scheme, Secret};
-use crate::replay::groupware::{DavJob, Filled, fill};
+use crate::replay::Filled;
+use crate::replay::groupware::{DavJob, fill};
 use crate::replay::journal::Journal;
 use crate::replay::plan::{AccountPlan, Login, Part, Plan};
 use crate::replay::sheet::DavSheet;
@@ -58,8 +59,13 @@ impl<'a> Dav<'a> {
     }
 
     /// The password of a user's own login.
-    pub(super) fn own_password(&self, user: &str) -> &Secret {
+    fn own_password(&self, user: &str) -> &Secret {
         self.own.get(&user.to_lowercase()).unwrap_or(self.password)
+    }
+
+    /// The password that opens a user's mailbox: the administrator's, or the user's own.
+    pub(super) fn password_of(&self, user: &str) -> &Secret {
+        if self.login == Login::Own { self.own_password(user) } else { self.password }
     }
 
     /// Enters a user's account, as that user: no way is known for an administrator to act for others over DAV.

@@ -49,6 +49,12 @@ fn broken(e: std::io::Error) -> Error {
     Error::new(Kind::Storage, "cannot write to standard output").because(e)
 }
 
+/// Counts with their names; of those after the first, only what occurred.
+pub(super) fn counts(all: &[(&str, u64)]) -> String {
+    let told = all.iter().enumerate().filter(|(at, (_, n))| *at == 0 || *n > 0);
+    told.map(|(_, (name, n))| format!("{name} {n}")).collect::<Vec<_>>().join(", ")
+}
+
 /// How a command that did or checked something ended, unless it failed as a whole.
 pub(super) enum Verdict {
     /// All well.

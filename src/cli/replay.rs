@@ -6,18 +6,19 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::groupware::{Carry, Dav, Passwords};
-use super::output::{Output, Verdict};
+use super::output::{Output, Verdict, counts};
 use super::plan::sheet_of;
 use super::target::Access;
 use crate::archive::{AccountEntry, Archive, CollectionEntry, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::imap::{Connection, Settings};
-use crate::model::{CollectionKind, Digest, printable};
+use crate::model::{CollectionKind, printable};
 use crate::monitor::{Monitor as _, Terminal};
-use crate::net::{Pace, Secret};
+use crate::net::Pace;
+use crate::replay::Filled;
 use crate::replay::accounts::each_account;
 use crate::replay::journal::{Journal, Key};
-use crate::replay::mail::{Filled, Gone, MailJob, Removal, carry_removals, fill, state_of};
+use crate::replay::mail::{Gone, MailJob, Removal, carry_removals, fill, state_of};
 use crate::replay::plan::{self, AccountPlan, Part, Plan};
 use crate::replay::sheet::Sheet;
 
@@ -110,48 +111,27 @@ fn wants(only: &[Only], part: Part) -> bool {
 #[derive(Debug, Default, Serialize)]
 struct Outcome {
     account: String,
-    sent: u64,
-    claimed: u64,
-    before: u64,
-    refused: u64,
-    /// Of those on the server, calendar objects, contacts and files that read back otherwise than they were sent.
-    changed: u64,
-    damaged: u64,
-    bytes: u64,
-    restated: u64,
-    not_restated: u64,
-    moved: u64,
-    removed: u64,
-    kept: u64,
-    unproven: u64,
+    #[serde(flatten)]
+    filled: Filled,
     error: Option<String>,
 }
 
-impl Outcome {
-    /// In words; what did not occur is left out.
-    fn words(&self) -> String {
-        let all = [
-            ("sent", self.sent),
-            ("found there", self.claimed),
-            ("there before", self.before),
-            ("changed by the server", self.changed),
-            ("refused", self.refused),
-            ("damaged in the archive", self.damaged),
-            ("flags changed", self.restated),
-            ("flags not changed, their place is not known", self.not_restated),
-            ("moved", self.moved),
-            ("removed", self.removed),
-            ("gone at the source and kept", self.kept),
-            ("gone at the source and not proven to be floe's", self.unproven),
-        ];
-        let seen: Vec<String> = all
-            .iter()
-            .enumerate()
-            .filter(|(at, (_, n))| *at == 0 || *n > 0)
-            .map(|(_, (name, n))| format!("{name} {n}"))
-            .collect();
-        seen.join(", ")
-    }
+/// In words; what did not occur is left out.
+fn words(filled: &Filled) -> String {
+    counts(&[
+        ("sent", filled.sent),
+        ("found there", filled.claimed),
+        ("there before", filled.before),
+        ("changed by the server", filled.changed),
+        ("refused", filled.refused),
+        ("damaged in the archive", filled.damaged),
+        ("flags changed", filled.restated),
+        ("flags not changed, their place is not known", filled.not_restated),
+        ("moved", filled.moved),
+        ("removed", filled.removed),
+        ("gone at the source and kept", filled.kept),
+        ("gone at the source and not proven to be floe's", filled.unproven),
+    ])
 }
 
 /// What all accounts share.
@@ -162,7 +142,6 @@ struct Run<'a> {
     sheet: &'a Sheet,
     settings: &'a Settings,
     access: &'a Access,
-    password: &'a Secret,
     dav: &'a Dav<'a>,
     journal: &'a Journal,
     monitor: &'a Terminal,
@@ -199,7 +178,6 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         sheet: &sheet,
         settings: &settings,
         access: &args.access,
-        password: &password,
         dav: &dav,
         journal: &journal,
         monitor: &monitor,
@@ -228,28 +206,26 @@ pub(super) fn opened(plan: &Plan) -> Result<(Archive, Snapshot)> {
 impl Run<'_> {
     fn accounts(&self, accounts: &[&AccountPlan], connections: usize) -> Vec<Outcome> {
         let one_login = self.plan.login != plan::Login::Own;
-        let ended = each_account(accounts, connections, one_login, |account, outcome| self.account(account, outcome));
+        let ended = each_account(accounts, connections, one_login, |account, filled| self.account(account, filled));
         let mut outcomes = Vec::new();
-        for (account, (mut outcome, ended)) in accounts.iter().zip(ended) {
-            outcome.account.clone_from(&account.source);
-            outcome.error = ended.err().map(|e: Error| e.to_string());
-            outcomes.push(outcome);
+        for (account, (filled, ended)) in accounts.iter().zip(ended) {
+            let error = ended.err().map(|e: Error| e.to_string());
+            outcomes.push(Outcome { account: account.source.clone(), filled, error });
         }
         outcomes.sort_unstable_by(|a, b| a.account.cmp(&b.account));
         outcomes
     }
 
-    fn account(&self, account: &AccountPlan, outcome: &mut Outcome) -> Result<()> {
+    fn account(&self, account: &AccountPlan, filled: &mut Filled) -> Result<()> {
         let entry = account.entry(self.snapshot)?;
-        let own = self.plan.login == plan::Login::Own;
-        let password = if own { self.dav.own_password(&account.target) } else { self.password };
+        let password = self.dav.password_of(&account.target);
         let mut connect = || Connection::open(self.settings, &self.access.login(self.plan.login, &account.target, password)?);
         let mut connection = None;
         if wants(self.only, Part::Mail) {
             let collections = self.archive.collections(entry)?;
             let mail: Vec<&CollectionEntry> = collections.iter().filter(|c| c.head.kind == CollectionKind::Mail).collect();
-            let gone = self.mail(account, &mail, &mut connect, &mut connection, outcome)?;
-            self.removals(account, &mail, gone, &mut connect, &mut connection, outcome)?;
+            let gone = self.mail(account, &mail, &mut connect, &mut connection, filled)?;
+            filled.add(self.removals(account, &mail, gone, &mut connect, &mut connection)?);
         }
         if let Some(mut connection) = connection {
             for alert in connection.take_alerts() {
@@ -258,13 +234,13 @@ impl Run<'_> {
             connection.logout();
         }
         if self.dav.is_spoken() {
-            self.groupware(account, entry, outcome)?;
+            filled.add(self.groupware(account, entry)?);
         }
         Ok(())
     }
 
     /// Fills the calendars, address books and folders of files of an account.
-    fn groupware(&self, account: &AccountPlan, entry: &AccountEntry, outcome: &mut Outcome) -> Result<()> {
+    fn groupware(&self, account: &AccountPlan, entry: &AccountEntry) -> Result<Filled> {
         let carry = Carry {
             archive: self.archive,
             plan: self.plan,
@@ -275,19 +251,7 @@ impl Run<'_> {
             wants: &|part| wants(self.only, part),
             monitor: self.monitor,
         };
-        let carried = self.dav.carry(&carry, account, entry)?;
-        outcome.sent += carried.sent;
-        outcome.claimed += carried.claimed;
-        outcome.before += carried.before;
-        outcome.refused += carried.refused;
-        outcome.changed += carried.changed;
-        outcome.damaged += carried.damaged;
-        outcome.bytes += carried.bytes;
-        outcome.restated += carried.restated;
-        outcome.removed += carried.removed;
-        outcome.kept += carried.kept;
-        outcome.unproven += carried.unproven;
-        Ok(())
+        self.dav.carry(&carry, account, entry)
     }
 
     /// Fills the mail folders of an account; what of them is gone at the source.
@@ -297,7 +261,7 @@ impl Run<'_> {
         collections: &[&CollectionEntry],
         connect: &mut dyn FnMut() -> Result<Connection>,
         connection: &mut Option<Connection>,
-        outcome: &mut Outcome,
+        filled: &mut Filled,
     ) -> Result<Vec<Gone>> {
         let mail = self.sheet.mail.as_ref();
         let mut all_gone = Vec::new();
@@ -314,16 +278,8 @@ impl Run<'_> {
                 since: since.as_ref(),
                 pace: self.pace,
             };
-            let Filled { sent, claimed, before, refused, damaged, bytes, restated, not_restated, gone } =
-                fill(self.archive, job, self.journal, connect, connection, self.monitor)?;
-            outcome.sent += sent;
-            outcome.claimed += claimed;
-            outcome.before += before;
-            outcome.refused += refused;
-            outcome.damaged += damaged;
-            outcome.bytes += bytes;
-            outcome.restated += restated;
-            outcome.not_restated += not_restated;
+            let (folder, gone) = fill(self.archive, job, self.journal, connect, connection, self.monitor)?;
+            filled.add(folder);
             all_gone.extend(gone);
         }
         Ok(all_gone)
@@ -336,8 +292,7 @@ impl Run<'_> {
         gone: Vec<Gone>,
         connect: &mut dyn FnMut() -> Result<Connection>,
         connection: &mut Option<Connection>,
-        outcome: &mut Outcome,
-    ) -> Result<()> {
+    ) -> Result<Filled> {
         let removal = Removal {
             journal: self.journal,
             target: &self.plan.to,
@@ -345,12 +300,7 @@ impl Run<'_> {
             collections: &collections.iter().map(|c| c.head.path.clone()).collect(),
             remove: self.remove,
         };
-        let removed = carry_removals(&removal, gone, connect, connection, self.monitor)?;
-        outcome.moved = removed.moved;
-        outcome.removed += removed.removed;
-        outcome.kept += removed.kept;
-        outcome.unproven += removed.unproven;
-        Ok(())
+        carry_removals(&removal, gone, connect, connection, self.monitor)
     }
 }
 
@@ -365,10 +315,8 @@ fn earlier(
     let Ok(entry) = account.entry(snapshot) else { return Ok(held) };
     let same = |c: &&CollectionEntry| c.head.kind == collection.head.kind && c.head.path == collection.head.path;
     if let Some(before) = archive.collections(entry)?.iter().find(same) {
-        let mut times: HashMap<Digest, u32> = HashMap::new();
-        archive.placements(before, &mut |item| {
-            let n = times.entry(item.sha256).and_modify(|n| *n += 1).or_insert(0);
-            held.insert(Key::of_item(&item.sha256, *n), state_of(&item));
+        archive.numbered_placements(before, &mut |item, n| {
+            held.insert(Key::of_item(&item.sha256, n), state_of(&item));
             Ok(())
         })?;
     }
@@ -399,18 +347,17 @@ fn tell_plan(accounts: &[&AccountPlan], only: &[Only], out: &mut Output<'_>) -> 
 }
 
 fn tell(args: &Args, outcomes: &[Outcome], left: u64, out: &mut Output<'_>) -> Result<u8> {
-    let sum = |f: fn(&Outcome) -> u64| outcomes.iter().map(f).sum::<u64>();
     let failed: Vec<&Outcome> = outcomes.iter().filter(|o| o.error.is_some()).collect();
-    let there = sum(|o| o.sent + o.claimed + o.before);
-    let refused = sum(|o| o.refused);
-    let done = format!("{there} items are on the server, {} sent now", sum(|o| o.sent));
+    let mut all = Filled::default();
+    outcomes.iter().for_each(|o| all.add(o.filled));
+    let done = format!("{} items are on the server, {} sent now", all.sent + all.claimed + all.before, all.sent);
     let open = [
-        (sum(|o| o.changed), "of them read back otherwise than they were sent"),
-        (refused, "were refused and stay in the archive"),
-        (sum(|o| o.damaged), "are damaged in the archive and were not sent: run floe verify, mend it, and replay again"),
-        (sum(|o| o.not_restated), "have other flags at the source, and their place on the server is not known"),
-        (sum(|o| o.kept), "are gone at the source and stay on the server (--remove takes them away)"),
-        (sum(|o| o.unproven), "are gone at the source and stay on the server, not proven to be sent by floe"),
+        (all.changed, "of them read back otherwise than they were sent"),
+        (all.refused, "were refused and stay in the archive"),
+        (all.damaged, "are damaged in the archive and were not sent: run floe verify, mend it, and replay again"),
+        (all.not_restated, "have other flags at the source, and their place on the server is not known"),
+        (all.kept, "are gone at the source and stay on the server (--remove takes them away)"),
+        (all.unproven, "are gone at the source and stay on the server, not proven to be sent by floe"),
         (left, "calendar objects, contacts and files have no way: the server speaks no DAV"),
     ];
     let open: Vec<String> = open.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
@@ -421,7 +368,7 @@ fn tell(args: &Args, outcomes: &[Outcome], left: u64, out: &mut Output<'_>) -> R
         out.json(&serde_json::json!({ "accounts": outcomes, "verdict": words }))?;
     } else {
         for o in outcomes {
-            out.line(format_args!("{}: {}", printable(&o.account), o.words()))?;
+            out.line(format_args!("{}: {}", printable(&o.account), words(&o.filled)))?;
         }
     }
     if let Some(first) = failed.first() {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::groupware::{Dav, Passwords};
-use super::output::{Output, Verdict};
+use super::output::{Output, Verdict, counts};
 use super::replay::opened;
 use super::target::Access;
 use crate::error::{Error, Kind, Result};
@@ -21,8 +21,8 @@ use crate::validate::{self, Job};
 /// Read everything back from the server and compare it with the archive, item by item
 ///
 /// Every message and file is fetched and hashed, every calendar object and card compared property by property, and found to be identical,
-/// equivalent (by which rule), changed (what), missing, extra or there twice; and that is held against the plan's forecast. The report in DIR is a page to read and print (report.html), JSON and CSV;
-/// items.csv has a line an item. Nothing is written to the server.
+/// equivalent (by which rule), changed (what), missing, extra or there twice; and that is held against the plan's forecast. The report in
+/// DIR is a page to read and print (report.html), JSON and CSV; items.csv has a line an item. Nothing is written to the server.
 ///
 /// Example: floe validate --plan acme.plan.toml --admin admin --password-file pw --report acme.report
 #[derive(Debug, clap::Args)]
@@ -54,6 +54,10 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// How the comparison is made.
+const METHOD: &str = "SHA-256 of what the target gives back, flags, keywords and internal date of every message; calendar objects and \
+                      cards property by property; SHA-256 and modification time of every file";
+
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let plan = plan::read(&args.plan)?;
     let (archive, snapshot) = opened(&plan)?;
@@ -63,16 +67,14 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     }
     let mut builder =
         report::begin(&args.report, report::Job::Validate, (&archive, Path::new(&plan.archive)), &snapshot, options(args))?;
-    builder.compare_method("SHA-256 of what the target gives back, flags, keywords and internal date of every message; calendar objects and cards property by \
-         property; SHA-256 and modification time of every file");
+    builder.compare_method(METHOD);
     describe(args, &plan, &mut builder);
     let forecast = forecast_of(&args.plan, &mut builder)?;
     let settings = args.access.imap_of(&plan)?;
     let password = args.access.password()?;
     let dav = Dav::of(&plan, &args.access, &password, &args.passwords)?;
     let connect = |account: &AccountPlan| {
-        let own = plan.login == plan::Login::Own;
-        let password = if own { dav.own_password(&account.target) } else { &password };
+        let password = dav.password_of(&account.target);
         Connection::open(&settings, &args.access.login(plan.login, &account.target, password)?)
     };
     let enter = |account: &AccountPlan| dav.enter(&account.target);
@@ -156,7 +158,7 @@ fn tell(args: &Args, report: &Report, out: &mut Output<'_>) -> Result<u8> {
     if !args.json {
         for account in report.totals.accounts.iter().filter(|a| !a.name.is_empty()) {
             if let Some(c) = &account.compare {
-                out.line(format_args!("{}: {}", printable(&account.name), counts(c)))?;
+                out.line(format_args!("{}: {}", printable(&account.name), words(c)))?;
             }
         }
         for cause in report.exceptions.iter().filter(|cause| cause.class != Class::Skipped) {
@@ -186,8 +188,8 @@ fn tell(args: &Args, report: &Report, out: &mut Output<'_>) -> Result<u8> {
     out.verdict(&verdict)
 }
 
-fn counts(c: &Compared) -> String {
-    let all = [
+fn words(c: &Compared) -> String {
+    counts(&[
         ("identical", c.identical),
         ("equivalent", c.equivalent),
         ("refused as forecast", c.refused),
@@ -196,8 +198,5 @@ fn counts(c: &Compared) -> String {
         ("missing", c.missing),
         ("extra", c.extra),
         ("duplicate", c.duplicate),
-    ];
-    let seen: Vec<String> =
-        all.iter().filter(|(name, n)| *n > 0 || *name == "identical").map(|(name, n)| format!("{name} {n}")).collect();
-    seen.join(", ")
+    ])
 }

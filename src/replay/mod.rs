@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod doctor;
+mod filled;
 pub mod groupware;
 pub mod journal;
 pub mod mail;
@@ -9,3 +10,5 @@ pub mod plan;
 pub mod provision;
 pub mod rules;
 pub mod sheet;
+
+pub use filled::Filled;

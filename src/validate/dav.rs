@@ -2,16 +2,15 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::sample::Sample;
-use super::{Difference, Verdict};
-use crate::archive::{Archive, CollectionEntry};
+use super::{Difference, Folder, Verdict};
+use crate::archive::Archive;
 use crate::dav::{Client, Entry, Homes, last_name};
 use crate::error::{Kind, Result};
 use crate::model::{Digest, Hasher, Placement};
 use crate::monitor::Monitor;
 use crate::objects::{Likeness, PropertyChange, compare, fit, uid_of};
 use crate::replay::groupware::{LARGEST_OBJECT, find, relative_path, resource_path};
-use crate::replay::plan::{Cause, Part, legal_file_name, part_of};
+use crate::replay::plan::{Cause, Part, legal_file_name};
 
 /// The rule by which one object may stand for two items.
 pub const ONE_OBJECT: &str = "the folder held the same object twice, and one UID has one object (RFC 4791 4.1)";
@@ -31,56 +30,12 @@ pub struct Compared {
     pub verdict: Verdict,
 }
 
-/// What is compared with what.
-#[derive(Clone, Copy)]
-pub struct DavFolder<'a> {
-    /// The archive.
-    pub archive: &'a Archive,
-    /// Account in the archive.
-    pub account: &'a str,
-    /// Collection in the archive.
-    pub collection: &'a CollectionEntry,
-    /// Which part of it.
-    pub part: Part,
-    /// Where it should be, from the user's home.
-    pub to: &'a [String],
-    /// Only these items.
-    pub sample: Option<&'a Sample>,
-}
-
-impl DavFolder<'_> {
-    /// Hands out the placements of the part, each with its number among those of the same item in the collection.
-    pub fn placements(&self, each: &mut dyn FnMut(Placement, u32) -> Result<()>) -> Result<()> {
-        let mut times: HashMap<Digest, u32> = HashMap::new();
-        self.archive.placements(self.collection, &mut |item| {
-            let n = *times.entry(item.sha256).and_modify(|n| *n += 1).or_insert(0);
-            if part_of(self.collection.head.kind, item.component.as_deref()) != self.part {
-                return Ok(());
-            }
-            each(item, n)
-        })
-    }
-
-    /// Those that are compared.
-    fn wanted(&self) -> Result<Vec<Placement>> {
-        let mut items = Vec::new();
-        self.placements(&mut |item, n| {
-            let path = &self.collection.head.path;
-            if self.sample.is_none_or(|sample| sample.holds(self.account, path, &item.sha256, n)) {
-                items.push(item);
-            }
-            Ok(())
-        })?;
-        Ok(items)
-    }
-}
-
 /// Compares a part of a collection with the folder that should hold it. A folder that is not there is no error: everything is missing.
 ///
 /// # Errors
 /// Those of reading the archive, of the connection, and of `each`.
 pub fn compare_folder(
-    folder: DavFolder<'_>,
+    folder: Folder<'_>,
     client: &mut Client,
     homes: &Homes,
     monitor: &dyn Monitor,
@@ -90,7 +45,11 @@ pub fn compare_folder(
         Err(e) if e.kind() == Kind::Refused => None,
         place => place?,
     };
-    let items = folder.wanted()?;
+    let mut items = Vec::new();
+    folder.placements(&mut |item, _| {
+        items.push(item);
+        Ok(())
+    })?;
     let compared = match folder.part {
         Part::Files => files(client, folder, items, place.as_deref(), monitor)?,
         _ => objects(client, folder.archive, items, place.as_deref(), monitor)?,
@@ -189,7 +148,7 @@ pub fn only_named(verdict: &mut Verdict, foreseen: &[(Cause, String)]) {
 
 fn files(
     client: &mut Client,
-    folder: DavFolder<'_>,
+    folder: Folder<'_>,
     items: Vec<Placement>,
     place: Option<&str>,
     monitor: &dyn Monitor,

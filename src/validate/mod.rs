@@ -3,6 +3,7 @@
 
 mod bytes;
 pub mod dav;
+mod folder;
 mod judge;
 pub mod mail;
 pub mod read;
@@ -10,6 +11,7 @@ mod run;
 mod sample;
 
 pub use bytes::what_differs;
+pub use folder::Folder;
 pub use judge::{Judged, Judgement};
 pub use run::{Job, run};
 pub use sample::Sample;

@@ -4,13 +4,11 @@ use std::collections::HashMap;
 
 use super::bytes::what_differs;
 use super::mail::{Compared, Comparison, Seen, sorted_keywords};
-use super::sample::Sample;
-use super::{Difference, Verdict};
-use crate::archive::{Archive, CollectionEntry};
+use super::{Difference, Folder, Verdict};
 use crate::error::{Kind, Result};
 use crate::imap::{Connection, Fetched, Messages, Want};
 use crate::mime::header_facts;
-use crate::model::{Digest, Flag, Hasher, Placement};
+use crate::model::{Flag, Hasher, Placement};
 use crate::monitor::Monitor;
 use crate::net::patiently;
 use crate::replay::journal::Key;
@@ -24,33 +22,17 @@ const LOOKED_INTO: usize = 200;
 const LOOKED_INTO_BYTES: u64 = 32 << 20;
 const WHOLE: Want = Want { flags: true, date: true, size: false, body: true };
 
-/// What is compared with what.
-#[derive(Clone, Copy)]
-pub struct Folder<'a> {
-    /// The archive.
-    pub archive: &'a Archive,
-    /// Account in the archive.
-    pub account: &'a str,
-    /// Collection in the archive.
-    pub collection: &'a CollectionEntry,
-    /// Where it should be, from the top of the account's folders.
-    pub to: &'a [String],
-    /// Only these items.
-    pub sample: Option<&'a Sample>,
-    /// Where the journal says that items are; only a sample asks.
-    pub places: &'a HashMap<Key, u32>,
-}
-
 /// Opens a connection to the account.
 pub type Connect<'a> = dyn FnMut() -> Result<Connection> + 'a;
 
 /// Compares a collection of the archive with the mailbox that should hold it. A mailbox that is not there is no error: everything is missing.
-/// A connection that breaks is taken up again where it broke.
+/// A connection that breaks is taken up again where it broke. `places` is where the journal says that items are; only a sample asks.
 ///
 /// # Errors
 /// Those of reading the archive, of the connection, and of `each`.
 pub fn compare(
     folder: Folder<'_>,
+    places: &HashMap<Key, u32>,
     connect: &mut Connect<'_>,
     connection: &mut Option<Connection>,
     monitor: &dyn Monitor,
@@ -58,7 +40,7 @@ pub fn compare(
 ) -> Result<()> {
     let mut placements = |each: &mut dyn FnMut(Placement) -> Result<()>| folder.placements(&mut |item, _| each(item));
     let mut reading = Reading { comparison: Comparison::new(&mut placements)?, ..Reading::new(monitor) };
-    let uids = folder.uids()?;
+    let uids = uids_of_sample(folder, places)?;
     if uids.as_ref().is_none_or(|uids| !uids.is_empty()) {
         patiently(
             monitor,
@@ -119,39 +101,23 @@ fn select(connection: &mut Connection, to: &[String]) -> Result<bool> {
     }
 }
 
-impl Folder<'_> {
-    /// The placements that are compared, each with its key.
-    fn placements(&self, each: &mut dyn FnMut(Placement, Key) -> Result<()>) -> Result<()> {
-        let mut times: HashMap<Digest, u32> = HashMap::new();
-        self.archive.placements(self.collection, &mut |item| {
-            let n = times.entry(item.sha256).and_modify(|n| *n += 1).or_insert(0);
-            let key = Key::of_item(&item.sha256, *n);
-            let path = &self.collection.head.path;
-            if self.sample.is_some_and(|sample| !sample.holds(self.account, path, &item.sha256, *n)) {
-                return Ok(());
-            }
-            each(item, key)
-        })
+/// Where a sample's messages are by the journal; none when all of the mailbox has to be read.
+fn uids_of_sample(folder: Folder<'_>, places: &HashMap<Key, u32>) -> Result<Option<Vec<u32>>> {
+    if folder.sample.is_none() {
+        return Ok(None);
     }
-
-    /// Where a sample's messages are by the journal; none when all of the mailbox has to be read.
-    fn uids(&self) -> Result<Option<Vec<u32>>> {
-        if self.sample.is_none() {
-            return Ok(None);
+    let mut uids = Some(Vec::new());
+    folder.placements(&mut |item, n| {
+        match (&mut uids, places.get(&Key::of_item(&item.sha256, n))) {
+            (Some(uids), Some(uid)) => uids.push(*uid),
+            _ => uids = None,
         }
-        let mut uids = Some(Vec::new());
-        self.placements(&mut |_, key| {
-            match (&mut uids, self.places.get(&key)) {
-                (Some(uids), Some(uid)) => uids.push(*uid),
-                _ => uids = None,
-            }
-            Ok(())
-        })?;
-        if let Some(uids) = &mut uids {
-            uids.sort_unstable();
-        }
-        Ok(uids)
+        Ok(())
+    })?;
+    if let Some(uids) = &mut uids {
+        uids.sort_unstable();
     }
+    Ok(uids)
 }
 
 fn differs_in_bytes(compared: &Compared) -> bool {

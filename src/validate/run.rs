@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::dav::{DavFolder, compare_folder, only_named};
-use super::read::{Folder, compare};
-use super::{Judged, Judgement, Sample, Verdict};
+use super::dav::{compare_folder, only_named};
+use super::read::compare;
+use super::{Folder, Judged, Judgement, Sample, Verdict};
 use crate::archive::{Archive, CollectionEntry, Snapshot};
 use crate::dav::{Client, Homes};
 use crate::error::Result;
@@ -99,9 +99,9 @@ struct Compare {
 }
 
 impl Compare {
-    fn dav<'a>(&'a self, archive: &'a Archive, sample: Option<&'a Sample>) -> DavFolder<'a> {
+    fn folder<'a>(&'a self, archive: &'a Archive, sample: Option<&'a Sample>) -> Folder<'a> {
         let Compare { account, collection, to, .. } = self;
-        DavFolder { archive, account, collection, part: to.part, to: &to.to.0, sample }
+        Folder { archive, account, collection, part: to.part, to: &to.to.0, sample }
     }
 }
 
@@ -146,7 +146,7 @@ impl Scope {
         let mut sample = Sample::new(items, seed);
         for (account, folders) in &self.folders {
             for folder in folders {
-                folder.dav(job.archive, None).placements(&mut |item, n| {
+                folder.folder(job.archive, None).placements(&mut |item, n| {
                     sample.put(account, &folder.collection.head.path, &item.sha256, n);
                     Ok(())
                 })?;
@@ -190,18 +190,12 @@ impl Work<'_> {
         judgement: &mut Judgement,
     ) -> Result<()> {
         let places = self.places(account, folder)?;
-        let compared = Folder {
-            archive: self.job.archive,
-            account: &account.source,
-            collection: &folder.collection,
-            to: &folder.to.to.0,
-            sample: self.sample,
-            places: &places,
-        };
-        let done = compare(compared, &mut || (self.job.connect)(account), connection, self.job.monitor, &mut |compared| {
-            let on_target = compared.seen.map(|seen| format!("{} UID {}", folder.to.to, seen.uid));
-            self.tell(folder, foreseen, judgement, compared.item, on_target, compared.verdict)
-        });
+        let compared = folder.folder(self.job.archive, self.sample);
+        let done =
+            compare(compared, &places, &mut || (self.job.connect)(account), connection, self.job.monitor, &mut |compared| {
+                let on_target = compared.seen.map(|seen| format!("{} UID {}", folder.to.to, seen.uid));
+                self.tell(folder, foreseen, judgement, compared.item, on_target, compared.verdict)
+            });
         self.ended(account, folder, done)
     }
 
@@ -218,7 +212,7 @@ impl Work<'_> {
             Some(entered) => entered,
             None => entered.insert(enter(account)?),
         };
-        let compared = folder.dav(self.job.archive, self.sample);
+        let compared = folder.folder(self.job.archive, self.sample);
         let done = compare_folder(compared, client, homes, self.job.monitor, &mut |compared| {
             self.tell(folder, foreseen, judgement, compared.item, compared.href, compared.verdict)
         });
@@ -247,7 +241,7 @@ impl Work<'_> {
         let none = Vec::new();
         let expected = match verdict {
             Verdict::Duplicate | Verdict::Extra => &none,
-            _ => foreseen.get(&(folder.collection.head.path.clone(), source.clone())).unwrap_or(&none),
+            _ => foreseen.get(&folder.collection.head.path).and_then(|of_folder| of_folder.get(&source)).unwrap_or(&none),
         };
         only_named(&mut verdict, expected);
         let Judged { mut finding, untrue } = judgement.judge(expected, verdict);

@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 
 pub use self::files::{relative_path, resource_path};
 pub use self::place::find;
+use super::Filled;
 use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, Row, Status};
 use super::plan::Part;
 use crate::archive::{Archive, CollectionEntry};
@@ -42,50 +43,6 @@ pub struct DavJob<'a> {
     pub remove: bool,
     /// How fast.
     pub pace: &'a Pace,
-}
-
-/// What became of a folder's items.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Filled {
-    /// Sent and taken in this run.
-    pub sent: u64,
-    /// Found on the target, where an earlier run or a lost connection had left them.
-    pub claimed: u64,
-    /// There before, by the journal.
-    pub before: u64,
-    /// Refused by the target, in this run or an earlier one.
-    pub refused: u64,
-    /// Damaged in the archive, and not sent.
-    pub damaged: u64,
-    /// Of those sent or found, how many read back otherwise than they were sent.
-    pub changed: u64,
-    /// Bytes sent.
-    pub bytes: u64,
-    /// Of those sent, how many took the place of an older form.
-    pub restated: u64,
-    /// Gone at the source and removed from the target.
-    pub removed: u64,
-    /// Gone at the source and left on the target.
-    pub kept: u64,
-    /// Gone at the source and left on the target, since somebody has changed it there.
-    pub unproven: u64,
-}
-
-impl Filled {
-    /// Adds another count.
-    pub fn add(&mut self, other: Filled) {
-        self.sent += other.sent;
-        self.claimed += other.claimed;
-        self.before += other.before;
-        self.refused += other.refused;
-        self.damaged += other.damaged;
-        self.changed += other.changed;
-        self.bytes += other.bytes;
-        self.restated += other.restated;
-        self.removed += other.removed;
-        self.kept += other.kept;
-        self.unproven += other.unproven;
-    }
 }
 
 /// Fills one folder.

@@ -4,7 +4,7 @@
 //! in the account any more is removed only when the person asks for it. Whatever is removed is proven to be floe's own: its place is in the
 //! journal, under the folder's UIDVALIDITY, and its bytes are read back and hashed first.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::bytes::Found;
 use super::{Folder, Known};
@@ -13,6 +13,7 @@ use crate::imap::{Connection, Want};
 use crate::model::{CollectionKind, CollectionPath, Digest, printable};
 use crate::monitor::Monitor;
 use crate::net::patiently;
+use crate::replay::Filled;
 use crate::replay::journal::{Change, Journal, Row, Status};
 
 /// A message that is on the target and no more at the source, in that folder.
@@ -42,19 +43,6 @@ pub struct Removal<'a> {
     pub collections: &'a HashSet<CollectionPath>,
     /// Remove what is nowhere in the account any more?
     pub remove: bool,
-}
-
-/// What became of what is gone at the source.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Removed {
-    /// Taken out of the folder that it left at the source.
-    pub moved: u64,
-    /// Removed, as it is at the source.
-    pub removed: u64,
-    /// Left, since nobody asked to remove it.
-    pub kept: u64,
-    /// Left, since it cannot be proven to be what floe put there, or the target cannot remove single messages.
-    pub unproven: u64,
 }
 
 impl Folder<'_> {
@@ -88,10 +76,10 @@ pub fn carry_removals(
     connect: &mut dyn FnMut() -> Result<Connection>,
     connection: &mut Option<Connection>,
     monitor: &dyn Monitor,
-) -> Result<Removed> {
+) -> Result<Filled> {
     gone.extend(removal.whole_folders()?);
     if gone.is_empty() {
-        return Ok(Removed::default());
+        return Ok(Filled::default());
     }
     let held = removal.held(&gone)?;
     gone.sort_unstable_by_key(|g| (g.collection, g.uid));
@@ -112,14 +100,8 @@ pub fn carry_removals(
 }
 
 impl Removal<'_> {
-    fn carry(
-        &self,
-        gone: &[Gone],
-        held: &HashSet<Digest>,
-        connection: &mut Connection,
-        monitor: &dyn Monitor,
-    ) -> Result<Removed> {
-        let mut done = Removed::default();
+    fn carry(&self, gone: &[Gone], held: &HashSet<Digest>, connection: &mut Connection, monitor: &dyn Monitor) -> Result<Filled> {
+        let mut done = Filled::default();
         for of_folder in gone.chunk_by(|a, b| a.collection == b.collection) {
             let (moved, lost): (Vec<&Gone>, Vec<&Gone>) = of_folder.iter().partition(|g| held.contains(&g.sha256));
             let removed = self.remove(&moved, connection, monitor)?;
@@ -191,10 +173,12 @@ impl Removal<'_> {
         let uids: Vec<u32> = gone.iter().filter_map(|g| g.uid).collect();
         let mut found = Found::default();
         connection.fetch(&uids, Want { flags: false, date: false, size: false, body: true }, &mut found)?;
+        let there: HashMap<u32, (u64, Digest)> =
+            found.messages.iter().map(|(uid, size, sha256, _)| (*uid, (*size, *sha256))).collect();
         let (mut ours, mut away) = (Vec::new(), Vec::new());
         for &g in gone {
-            match g.uid.map(|uid| found.messages.iter().find(|(there, ..)| *there == uid)) {
-                Some(Some((_, size, sha256, _))) if *size == g.size && *sha256 == g.sha256 => ours.push(g),
+            match g.uid.map(|uid| there.get(&uid)) {
+                Some(Some(bytes)) if *bytes == (g.size, g.sha256) => ours.push(g),
                 Some(Some(_)) => stays(g, "the server has changed its bytes"),
                 Some(None) => away.push(g),
                 None => stays(g, "its place is not known"),
@@ -210,13 +194,18 @@ impl Removal<'_> {
         Ok(done)
     }
 
+    /// Writes down that these messages of one folder are not there any more.
     fn write_down(&self, gone: &[&Gone]) -> Result<u64> {
+        let Some(first) = gone.first() else { return Ok(0) };
+        let mut rows = Vec::new();
         for g in gone {
             let mut row = self.journal.row(g.collection, g.number)?;
             row.status = Status::Gone;
             row.remote.uid = None;
-            self.journal.change(g.collection, false, &[Change::Update(&row)])?;
+            rows.push(row);
         }
+        let changes: Vec<Change<'_>> = rows.iter().map(Change::Update).collect();
+        self.journal.change(first.collection, false, &changes)?;
         Ok(gone.len() as u64)
     }
 }

@@ -16,9 +16,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use self::bytes::{CrlfWriter, Found, Masked};
-pub use self::gone::{Gone, Removal, Removed, carry_removals};
+pub use self::gone::{Gone, Removal, carry_removals};
 use self::state::Restated;
 pub use self::state::state_of;
+use super::Filled;
 use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, Row, Status};
 use super::plan::Part;
 use crate::archive::{Archive, CollectionEntry};
@@ -57,30 +58,8 @@ pub struct MailJob<'a> {
     pub pace: &'a Pace,
 }
 
-/// What became of a folder's messages.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filled {
-    /// Sent and taken in this run.
-    pub sent: u64,
-    /// Found on the target, where an earlier run or a lost connection had left them.
-    pub claimed: u64,
-    /// There before, by the journal.
-    pub before: u64,
-    /// Refused by the target, in this run or an earlier one.
-    pub refused: u64,
-    /// Damaged in the archive, and not sent.
-    pub damaged: u64,
-    /// Messages whose flags or keywords are others at the source now, and now on the target too.
-    pub restated: u64,
-    /// Messages of which that is so, and whose place on the target is not known: left as they were.
-    pub not_restated: u64,
-    /// Bytes sent.
-    pub bytes: u64,
-    /// What the journal put here and the source has no more.
-    pub gone: Vec<Gone>,
-}
-
-/// Fills one folder. `connect` opens a connection to the account: at first, and whenever one breaks.
+/// Fills one folder, and says what the journal put there and the source has no more. `connect` opens a connection to the account: at
+/// first, and whenever one breaks.
 ///
 /// # Errors
 /// When the target cannot be reached for long, refuses the login or the folder, or when archive or journal fail. What was done until
@@ -92,20 +71,21 @@ pub fn fill(
     connect: &mut dyn FnMut() -> Result<Connection>,
     connection: &mut Option<Connection>,
     monitor: &dyn Monitor,
-) -> Result<Filled> {
+) -> Result<(Filled, Vec<Gone>)> {
     let mut filled = Filled::default();
     let progress = |filled: &Filled| filled.sent + filled.claimed;
-    patiently(monitor, &mut filled, progress, |filled| {
+    let gone = patiently(monitor, &mut filled, progress, |filled| {
         let open = match connection.take() {
             Some(open) => open,
             None => connect()?,
         };
         let mut folder = Folder::open(archive, job, journal, open, monitor)?;
         folder.fill(filled)?;
+        let gone = folder.gone()?;
         *connection = Some(folder.connection);
-        Ok(())
+        Ok(gone)
     })?;
-    Ok(filled)
+    Ok((filled, gone))
 }
 
 /// What the journal knows of a placement.
@@ -255,12 +235,10 @@ impl<'a> Folder<'a> {
         // Counted anew on every attempt; what this run has sent or claimed is among it and is told apart.
         (filled.before, filled.refused, filled.damaged, filled.not_restated) = (0, 0, 0, 0);
         let done_in_this_run = filled.sent + filled.claimed;
-        let mut times: HashMap<Digest, u32> = HashMap::new();
         let mut others = Vec::new();
         let (archive, collection) = (self.archive, self.job.collection);
-        archive.placements(collection, &mut |item| {
-            let n = times.entry(item.sha256).and_modify(|n| *n += 1).or_insert(0);
-            let key = Key::of_item(&item.sha256, *n);
+        archive.numbered_placements(collection, &mut |item, n| {
+            let key = Key::of_item(&item.sha256, n);
             if let Some(known) = self.known.get_mut(&key) {
                 known.there = true;
             }
@@ -284,9 +262,7 @@ impl<'a> Folder<'a> {
         self.flush(filled)?;
         self.settle(filled)?;
         filled.before = filled.before.saturating_sub(done_in_this_run);
-        self.restate(others, filled)?;
-        filled.gone = self.gone()?;
-        Ok(())
+        self.restate(others, filled)
     }
 
     /// Puts a message into the batch, or claims it where it lies already.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::Folder;
 use super::bytes::Found;
-use super::{Filled, Folder};
 use crate::error::Result;
 use crate::imap::Want;
 use crate::model::{Digest, Placement};
+use crate::replay::Filled;
 use crate::replay::journal::{Change, Row, Status};
 
 /// Flags and keywords as a number that only equality is asked of.

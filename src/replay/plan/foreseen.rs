@@ -13,8 +13,8 @@ use crate::model::CollectionPath;
 /// A longer line is none that floe wrote.
 const LINE_MAX: u64 = 1 << 20;
 
-/// What is foreseen for the items of one account: by collection and place in the source.
-pub type OfAccount = HashMap<(CollectionPath, String), Vec<(Cause, String)>>;
+/// What is foreseen for the items of one account: by collection, and by place in the source.
+pub type OfAccount = HashMap<CollectionPath, HashMap<String, Vec<(Cause, String)>>>;
 
 /// A forecast file.
 pub struct ForecastFile {
@@ -54,7 +54,7 @@ impl ForecastFile {
         let Some(&(from, to)) = self.accounts.get(account) else { return Ok(all) };
         self.lines(from, to, &mut |foreseen, _, _| {
             if let (true, Some(folder), Some(source)) = (foreseen.account == account, foreseen.folder, foreseen.source) {
-                all.entry((folder, source)).or_default().push((foreseen.cause, foreseen.detail));
+                all.entry(folder).or_default().entry(source).or_default().push((foreseen.cause, foreseen.detail));
             }
         })?;
         Ok(all)
