@@ -17,7 +17,7 @@ use floe::icewarp::standin::StandIn;
 use floe::net::{Secret, Trust};
 use support::mail::Random;
 use support::proxy::Proxy;
-use support::servers::Server;
+use support::servers::{Server, give_to_users};
 
 /// Objects with a property of every kind, as servers write them themselves.
 const RICH: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//acme//rich//EN\r\nBEGIN:VEVENT\r\nUID:rich-1@acme.example\r\n\
@@ -126,18 +126,7 @@ impl Job {
             ["plan", &archive, "--to", &to, "--sheet", &sheet, "--domain", "example.test", "--out", &self.path("plan.toml")];
         let drafted = floe(&[&draft[..], &imap].concat());
         assert!(matches!(drafted.status.code(), Some(0 | 1)), "{drafted:?}");
-        let mut user = 0;
-        let text = fs::read_to_string(self.path("plan.toml")).unwrap();
-        let lines = text.lines().map(|line| match line {
-            line if line.starts_with("target = ") => {
-                user += 1;
-                format!("target = \"user{user:03}@example.test\"")
-            }
-            line if line.starts_with("login = ") => format!("login = \"{login}\""),
-            line => line.to_owned(),
-        });
-        let edited: Vec<String> = lines.collect();
-        fs::write(self.path("plan.toml"), edited.join("\n")).unwrap();
+        give_to_users(Path::new(&self.path("plan.toml")), login);
     }
 
     fn command(&self, name: &str) -> Command {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use support::mail::Random;
 use support::proxy::Proxy;
-use support::servers::Server;
+use support::servers::{Server, give_to_users};
 
 fn floe(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_floe")).args(arguments).output().unwrap()
@@ -60,18 +60,7 @@ impl Job {
         let drafted =
             floe(&["plan", &self.path("a.floe"), "--to", &to, "--domain", "example.test", "--out", &self.path("plan.toml")]);
         assert!(matches!(drafted.status.code(), Some(0 | 1)), "{drafted:?}");
-        let text = fs::read_to_string(self.path("plan.toml")).unwrap();
-        let mut user = 0;
-        let lines = text.lines().map(|line| match line {
-            line if line.starts_with("target = ") => {
-                user += 1;
-                format!("target = \"user{user:03}@example.test\"")
-            }
-            line if line.starts_with("login = ") => format!("login = \"{login}\""),
-            line => line.to_owned(),
-        });
-        let edited: Vec<String> = lines.collect();
-        fs::write(self.path("plan.toml"), edited.join("\n")).unwrap();
+        give_to_users(Path::new(&self.path("plan.toml")), login);
     }
 
     /// A command with the plan and the administrator's access.

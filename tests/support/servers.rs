@@ -1,7 +1,7 @@
 //! Throw-away IMAP servers, started by the scripts of tests/servers, each in a folder of its own.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ impl Server {
     /// Starts a server; `None`, with a word, where it cannot be installed. In CI it must be there.
     pub fn start(name: &str, options: &[&str]) -> Option<Server> {
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/servers/{name}.sh"));
-        let base = ["/dev/shm", "/tmp"].into_iter().find(|path| std::path::Path::new(path).is_dir())?;
+        let base = ["/dev/shm", "/tmp"].into_iter().find(|path| Path::new(path).is_dir())?;
         let folder = tempfile::Builder::new().prefix("floe-server-").tempdir_in(base).unwrap();
         let log = std::fs::File::create(folder.path().join("start.out")).unwrap();
         let started = Command::new(&script)
@@ -78,6 +78,22 @@ impl Server {
 /// The login of the n-th user of every server.
 pub fn user(n: u32) -> Login {
     Login::User { user: format!("user{n:03}@example.test"), password: Secret::new(format!("pw-user{n:03}")) }
+}
+
+/// Names the server's first users as the targets of a plan's accounts, and how they are logged in.
+pub fn give_to_users(plan: &Path, login: &str) {
+    let text = std::fs::read_to_string(plan).unwrap();
+    let mut user = 0;
+    let lines = text.lines().map(|line| match line {
+        line if line.starts_with("target = ") => {
+            user += 1;
+            format!("target = \"user{user:03}@example.test\"")
+        }
+        line if line.starts_with("login = ") => format!("login = \"{login}\""),
+        line => line.to_owned(),
+    });
+    let edited: Vec<String> = lines.collect();
+    std::fs::write(plan, edited.join("\n")).unwrap();
 }
 
 impl Drop for Server {
