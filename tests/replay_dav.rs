@@ -129,6 +129,16 @@ impl Job {
         give_to_users(Path::new(&self.path("plan.toml")), login);
     }
 
+    /// Takes another snapshot and brings the plan up to date.
+    #[track_caller]
+    fn update(&self, target: &Target) {
+        self.snapshot();
+        let to = format!("http://127.0.0.1:{}", target.port);
+        let update = ["plan", &self.path("a.floe"), "--to", &to, "--sheet", &self.path("sheet.json")];
+        let updated = floe(&[&update[..], &["--domain", "example.test", "--update", "--out", &self.path("plan.toml")]].concat());
+        assert!(matches!(updated.status.code(), Some(0 | 1)), "{updated:?}");
+    }
+
     fn command(&self, name: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_floe"));
         command.args([
@@ -296,15 +306,16 @@ fn a_delta_brings_changes_and_removes_only_what_is_as_floe_left_it() {
     let home = format!("{}/users/anna.koenig", job.path("store"));
     fs::write(format!("{home}/calendars/Reich.ics"), RICH.replace("SUMMARY:Treffen", "SUMMARY:Neues Treffen")).unwrap();
     fs::write(format!("{home}/contacts/Reich.vcf"), &CARDS[CARDS.find("BEGIN:VCARD\r\nVERSION:2.1").unwrap()..]).unwrap();
-    job.snapshot();
-    let update =
-        ["plan", &job.path("a.floe"), "--to", &format!("http://127.0.0.1:{}", target.port), "--sheet", &job.path("sheet.json")];
-    let updated = floe(&[&update[..], &["--domain", "example.test", "--update", "--out", &job.path("plan.toml")]].concat());
-    assert!(matches!(updated.status.code(), Some(0 | 1)), "{updated:?}");
+    job.update(&target);
     let kept = expect(&job.replay().output().unwrap(), 1);
     assert!(kept.contains(" 1 sent now") && kept.contains("1 are gone at the source and stay"), "{kept}");
     let removed = expect(&job.replay().arg("--remove").output().unwrap(), 0);
     assert!(removed.contains("removed 1"), "{removed}");
+    job.everything_is_there_once(&target);
+    fs::write(format!("{home}/contacts/Reich.vcf"), CARDS).unwrap();
+    job.update(&target);
+    let again = expect(&job.replay().output().unwrap(), 0);
+    assert!(again.contains(" 1 sent now"), "{again}");
     job.everything_is_there_once(&target);
 }
 

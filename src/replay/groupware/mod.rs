@@ -153,15 +153,12 @@ impl Books<'_> {
                 Step::Done
             }
             Status::Confirmed | Status::Sent => Step::Replace(row.clone()),
-            Status::Gone => {
-                self.filled.before += 1;
-                Step::Done
-            }
             Status::Failed if same => {
                 self.filled.refused += 1;
                 Step::Done
             }
-            Status::Failed => Step::Send { row: Row { number: row.number, ..fresh }, ours: false },
+            // What was removed and is at the source again is sent like anything new; so is another form of what was refused.
+            Status::Gone | Status::Failed => Step::Send { row: Row { number: row.number, ..fresh }, ours: false },
             Status::Intent => Step::Send { row: Row { number: row.number, ..fresh }, ours: true },
         }
     }
