@@ -9,6 +9,7 @@ use super::names::Names;
 use super::response::{Code, Condition, Literal, Raw, Response, Status, literal_size, understand};
 use super::wire::{Wire, broken};
 use crate::error::{Error, Kind, Result};
+use crate::model::printable;
 use crate::net::{Address, Scheme, Trust};
 
 /// Most bytes of literals that one response may hold besides a body.
@@ -263,7 +264,10 @@ impl Connection {
                 *answer = Some(status);
                 Ok(())
             }
-            _ => Err(Error::new(Kind::Protocol, "the server answers what was not asked")),
+            // Cyrus, when it refuses an APPEND now and then, reads on in the message and takes its lines for commands. What came of what
+            // was sent nobody knows then, as after a line that broke; the tag would be a piece of somebody's mail.
+            _ => Err(Error::new(Kind::Unreachable, "the server answers what was not asked: it has lost its place")
+                .with("answer", printable(&status.text))),
         }
     }
 
@@ -457,6 +461,15 @@ mod tests {
             let refused = against(hostile.to_vec()).err().expect("refused");
             assert_eq!(refused.kind(), Kind::Protocol, "{refused}");
         }
+    }
+
+    #[test]
+    fn a_server_that_takes_mail_for_commands_is_worth_another_connection() {
+        let lost = b"* OK [CAPABILITY IMAP4rev1] hi\r\nf1 OK in\r\nReturn-Path: BAD Unrecognized command\r\n";
+        let refused = against(lost.to_vec()).err().expect("refused");
+        assert!(refused.kind().is_transient(), "{refused}");
+        let said = refused.to_string();
+        assert!(said.contains("Unrecognized command") && !said.contains("Return-Path"), "{said}");
     }
 
     #[test]
