@@ -18,6 +18,7 @@ mod manifest;
 mod output;
 mod plan;
 mod provision;
+mod record;
 mod rehearse;
 mod replay;
 mod show;
