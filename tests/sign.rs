@@ -292,7 +292,9 @@ fn relist(archive: &Path) {
     let tags = archive.join("tagmanifest-sha256.txt");
     let listed = fs::read_to_string(&tags).unwrap();
     let mut names: Vec<String> = listed.lines().map(|line| line[66..].to_owned()).collect();
-    names.extend(files(&archive.join("signatures")).into_iter().map(|f| format!("signatures/{}", f.display())));
+    if archive.join("signatures").is_dir() {
+        names.extend(files(&archive.join("signatures")).into_iter().map(|f| format!("signatures/{}", f.display())));
+    }
     names.sort();
     names.dedup();
     let line = |name: &String| Some(format!("{}  {name}\n", Digest::of(&fs::read(archive.join(name)).ok()?)));

@@ -114,7 +114,11 @@ pub fn file_name(snapshot: &str, role: Role, key: &PublicKey) -> Result<String> 
 
 fn key_digits(key: &PublicKey) -> Result<String> {
     let blob = key.to_bytes().map_err(|e| Error::new(Kind::Internal, "cannot write a public key").because(e))?;
-    Ok(Digest::of(&blob).to_string()[..KEY_DIGITS].to_owned())
+    Ok(blob_digits(&blob))
+}
+
+fn blob_digits(blob: &[u8]) -> String {
+    Digest::of(blob).to_string()[..KEY_DIGITS].to_owned()
 }
 
 /// Snapshot, role and digits of the key in the name of a signature's file.
@@ -186,22 +190,49 @@ fn armor(bytes: &[u8]) -> String {
     text
 }
 
+/// A signature that was read, and the bytes of its key as they stand in it.
+struct Parsed {
+    signature: SshSig,
+    blob: Vec<u8>,
+}
+
 /// Reads the armored text.
-fn parse(text: &str) -> Result<SshSig, String> {
-    if dearmor(text).is_none() {
-        return Err("it is not an SSH signature as ssh-keygen writes it".to_owned());
-    }
+fn parse(text: &str) -> Result<Parsed, String> {
+    let bytes = dearmor(text).ok_or("it is not an SSH signature as ssh-keygen writes it")?;
+    let blob = key_blob(&bytes).ok_or("it is no whole SSH signature of version 1")?.to_vec();
     let signature = SshSig::from_pem(text).map_err(|e| format!("it cannot be read: {e}"))?;
-    // The version stands outside of what is signed.
-    if signature.version() == SshSig::VERSION { Ok(signature) } else { Err("it has another version".to_owned()) }
+    Ok(Parsed { signature, blob })
+}
+
+/// The key's bytes in those of a signature, if these are exactly what PROTOCOL.sshsig says. ssh-key forgives lengths that are too large and
+/// takes version 0 too, and neither is covered by what is signed.
+fn key_blob(bytes: &[u8]) -> Option<&[u8]> {
+    let rest = bytes.strip_prefix(b"SSHSIG")?.strip_prefix(&SshSig::VERSION.to_be_bytes())?;
+    let (key, rest) = string(rest)?;
+    let (_namespace, rest) = string(rest)?;
+    let (_reserved, rest) = string(rest)?;
+    let (_hash, rest) = string(rest)?;
+    let (signature, end) = string(rest)?;
+    let (algorithm, rest) = string(signature)?;
+    let (_data, rest) = string(rest)?;
+    // A security token adds its flags and its counter.
+    let more = if algorithm.starts_with(b"sk-") { 5 } else { 0 };
+    (end.is_empty() && rest.len() == more).then_some(key)
+}
+
+/// A string of SSH: its length, then its bytes; and what follows.
+fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(u32::from_be_bytes(*length) as usize)
 }
 
 /// Why the signature is not one of this role on this root.
-fn fault(signature: &SshSig, key: &PublicKey, role: Role, digits: &str, root: Option<&RootFile>) -> Option<String> {
+fn fault(parsed: &Parsed, key: &PublicKey, role: Role, digits: &str, root: Option<&RootFile>) -> Option<String> {
+    let Parsed { signature, blob } = parsed;
     if signature.namespace() != role.namespace() {
         return Some(format!("it was made for the namespace '{}', not for {}", signature.namespace(), role.namespace()));
     }
-    if key_digits(key).ok().as_deref() != Some(digits) {
+    if blob_digits(blob) != digits {
         return Some("it was made with another key than its name says".to_owned());
     }
     let Some(root) = root else { return Some("the root that it should sign is not there".to_owned()) };
@@ -237,7 +268,7 @@ fn read(store: &dyn Store, file: &str, root: &mut Option<RootFile>) -> Result<Op
     match parse(&signature.armored) {
         Err(why) => signature.broken = Some(why),
         Ok(parsed) => {
-            let key = PublicKey::from(parsed.public_key().clone());
+            let key = PublicKey::from(parsed.signature.public_key().clone());
             signature.fingerprint = Some(key.fingerprint(HashAlg::Sha256).to_string());
             signature.broken = fault(&parsed, &key, role, digits, root.as_ref());
             signature.public_key = key.to_openssh().ok().map(|line| line.trim_end().to_owned());
@@ -289,7 +320,7 @@ mod tests {
         let digits = key_digits(key.public_key()).unwrap();
         match parse(text) {
             Err(why) => Some(why),
-            Ok(s) => fault(&s, &PublicKey::from(s.public_key().clone()), role, &digits, Some(root)),
+            Ok(s) => fault(&s, &PublicKey::from(s.signature.public_key().clone()), role, &digits, Some(root)),
         }
     }
 
