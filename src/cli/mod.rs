@@ -6,19 +6,23 @@ mod completions;
 mod diff;
 mod directory;
 mod doctor;
+mod events;
 mod export;
 mod groupware;
 mod identify;
 mod index;
+mod key;
 mod list;
 mod man;
 mod manifest;
 mod output;
 mod plan;
 mod provision;
+mod record;
 mod rehearse;
 mod replay;
 mod show;
+mod sign;
 mod snapshot;
 mod standin;
 mod status;
@@ -52,6 +56,9 @@ enum Command {
     List(list::Args),
     Show(show::Args),
     Manifest(manifest::Args),
+    Key(key::Args),
+    Sign(sign::Args),
+    Events(events::Args),
     Diff(diff::Args),
     Export(export::Args),
     Index(index::Args),
@@ -83,6 +90,9 @@ fn run_with(cli: Cli, out: &mut Output<'_>) -> Result<u8> {
         Command::List(args) => list::run(&args, out),
         Command::Show(args) => show::run(&args, out),
         Command::Manifest(args) => manifest::run(args, out),
+        Command::Key(args) => key::run(args, out),
+        Command::Sign(args) => sign::run(&args, out),
+        Command::Events(args) => events::run(&args, out),
         Command::Diff(args) => diff::run(&args, out),
         Command::Export(args) => export::run(args, out),
         Command::Index(args) => index::run(&args, out),

@@ -1,0 +1,43 @@
+//! What makes an archive stand up to an auditor: signatures on its roots, and the record of what happened to it.
+
+pub mod events;
+pub mod key;
+mod root_file;
+pub mod signature;
+pub mod since;
+
+use crate::archive::{Archive, Findings};
+use crate::error::Result;
+
+pub use root_file::RootFile;
+
+/// Checks every signature and the record of events; what is wrong is added to what a check of the archive found. Gives the signatures.
+///
+/// # Errors
+/// `Kind::Storage` when the archive cannot be read.
+pub fn check(archive: &Archive, found: &mut Findings) -> Result<Vec<signature::Signature>> {
+    let (signatures, others) = signature::all(archive.store())?;
+    for signature in &signatures {
+        if let Some(why) = &signature.broken {
+            found.damage.push(format!("the signature {} does not hold: {why}", signature.file));
+        }
+    }
+    found.warnings.extend(others.iter().map(|file| format!("{file} is not called like a signature, and was not checked")));
+    events::check(archive, found)?;
+    order(archive, found)?;
+    Ok(signatures)
+}
+
+/// Does each root follow the one that stands before it? One that was put back stands where none should be.
+fn order(archive: &Archive, found: &mut Findings) -> Result<()> {
+    for pair in archive.snapshots()?.windows(2) {
+        let [earlier, later] = pair else { continue };
+        if later.root.previous != Some(earlier.digest) {
+            found.warnings.push(format!(
+                "snapshot {} does not follow {}, which stands before it: that one was put back, or damaged when the other was made",
+                later.id, earlier.id
+            ));
+        }
+    }
+    Ok(())
+}
