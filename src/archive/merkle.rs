@@ -167,6 +167,26 @@ impl Path {
     }
 }
 
+/// The root of the tree of `size` leaves in which this leaf has this proof (RFC 9162 section 2.1.3.2).
+pub fn root_by(leaf: Digest, index: u64, size: u64, path: &[Digest]) -> Option<Digest> {
+    let (mut node, mut at, mut last) = (leaf, index, size.checked_sub(1).filter(|last| index <= *last)?);
+    for beside in path {
+        if last == 0 {
+            return None;
+        }
+        if at & 1 == 1 || at == last {
+            node = node_of(beside, &node);
+            while at != 0 && at & 1 == 0 {
+                (at, last) = (at >> 1, last >> 1);
+            }
+        } else {
+            node = node_of(&node, beside);
+        }
+        (at, last) = (at >> 1, last >> 1);
+    }
+    (last == 0).then_some(node)
+}
+
 /// Which tree a leaf is of; the nonces of the two are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -213,7 +233,7 @@ impl Blinding {
 }
 
 /// The hash of a leaf with this nonce.
-fn leaf_of(nonce: &Digest, line: &Digest) -> Digest {
+pub fn leaf_of(nonce: &Digest, line: &Digest) -> Digest {
     let mut hasher = Hasher::new();
     hasher.update(&[0]);
     hasher.update(nonce.as_bytes());
@@ -464,7 +484,15 @@ mod tests {
             for m in 0..n {
                 let mut path = Path::new(m as u64, n as u64);
                 leaves[..n].iter().for_each(|leaf| path.push(*leaf));
-                assert_eq!(path.finish(), Some(path_defined(m, &leaves[..n])), "{m} of {n}");
+                let path = path.finish().unwrap();
+                assert_eq!(path, path_defined(m, &leaves[..n]), "{m} of {n}");
+                let by = |at: usize, path: &[Digest]| root_by(leaves[m], at as u64, n as u64, path);
+                assert_eq!(by(m, &path), Some(tree.root()), "{m} of {n}");
+                assert_ne!(by(m, &[&path[..], &[leaves[0]]].concat()), Some(tree.root()), "{m} of {n}");
+                if n > 1 {
+                    assert_ne!(by((m + 1) % n, &path), Some(tree.root()), "{m} of {n}");
+                    assert_ne!(by(m, &path[1..]), Some(tree.root()), "{m} of {n}");
+                }
             }
         }
         // The tree of the eight leaves that certificate transparency's own test data have.

@@ -6,6 +6,7 @@ mod completions;
 mod diff;
 mod directory;
 mod doctor;
+mod evidence;
 mod export;
 mod groupware;
 mod identify;
@@ -52,6 +53,7 @@ enum Command {
     List(list::Args),
     Show(show::Args),
     Manifest(manifest::Args),
+    Evidence(evidence::Args),
     Diff(diff::Args),
     Export(export::Args),
     Index(index::Args),
@@ -82,6 +84,7 @@ fn run_with(cli: Cli, out: &mut Output<'_>) -> Result<u8> {
         Command::Verify(args) => verify::run(args, out),
         Command::List(args) => list::run(&args, out),
         Command::Show(args) => show::run(&args, out),
+        Command::Evidence(args) => evidence::run(args, out),
         Command::Manifest(args) => manifest::run(args, out),
         Command::Diff(args) => diff::run(&args, out),
         Command::Export(args) => export::run(args, out),
