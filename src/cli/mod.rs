@@ -24,6 +24,7 @@ mod snapshot;
 mod standin;
 mod status;
 mod target;
+mod timestamp;
 mod validate;
 mod verify;
 
@@ -54,6 +55,7 @@ enum Command {
     Show(show::Args),
     Manifest(manifest::Args),
     Evidence(evidence::Args),
+    Timestamp(timestamp::Args),
     Diff(diff::Args),
     Export(export::Args),
     Index(index::Args),
@@ -85,6 +87,7 @@ fn run_with(cli: Cli, out: &mut Output<'_>) -> Result<u8> {
         Command::List(args) => list::run(&args, out),
         Command::Show(args) => show::run(&args, out),
         Command::Evidence(args) => evidence::run(args, out),
+        Command::Timestamp(args) => timestamp::run(&args, out),
         Command::Manifest(args) => manifest::run(args, out),
         Command::Diff(args) => diff::run(&args, out),
         Command::Export(args) => export::run(args, out),

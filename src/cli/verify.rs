@@ -10,6 +10,7 @@ use crate::archive::{self, Archive, Check, Findings};
 use crate::error::{Error, Result};
 use crate::model::printable;
 use crate::monitor::Terminal;
+use crate::proof::timestamp;
 use crate::report;
 
 /// Check that an archive is intact
@@ -53,7 +54,10 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     let archive = Archive::open(&args.archive)?;
     let check = Check { full: args.full, snapshot: args.snapshot };
     let begun = Instant::now();
-    let found = archive::verify(&archive, &check, &Terminal::new(args.json))?;
+    let mut found = archive::verify(&archive, &check, &Terminal::new(args.json))?;
+    let stamps = timestamp::check(archive.store())?;
+    found.files += stamps.stamps.len() as u64 + stamps.questions;
+    found.damage.extend(stamps.damage);
     if let Some(folder) = &args.report {
         report::of_check(folder, (&archive, &args.archive), &check, &found, begun.elapsed())?;
     }
@@ -65,6 +69,9 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     } else {
         for line in &found.damage {
             out.line(format_args!("damaged: {}", printable(line)))?;
+        }
+        for stamp in &stamps.stamps {
+            out.line(format_args!("{} says {}; who gave it is checked by: {}", stamp.file, stamp.at, stamp.command()))?;
         }
         for line in &found.warnings {
             out.line(format_args!("note: {}", printable(line)))?;
