@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::pack::pack_digest;
+use super::tags;
 use crate::error::{Error, Result};
 use crate::model::{Digest, Hasher};
 use crate::store::Store;
@@ -16,14 +17,23 @@ pub const MANIFEST: &str = "manifest-sha256.txt";
 pub const MANIFEST_MAX_BYTES: u64 = 1 << 30;
 /// Largest root that is read.
 pub const ROOT_MAX_BYTES: u64 = 1 << 30;
-/// The files that `tagmanifest-sha256.txt` lists.
+/// The files that `tagmanifest-sha256.txt` lists in any case.
 pub const TAG_FILES: [&str; 5] = ["README.txt", "bag-info.txt", "bagit.txt", MANIFEST, "restore.py"];
 const BAGIT: &str = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
 const README: &str = include_str!("README.txt");
 const RESTORE: &str = include_str!("restore.py");
 
-/// All files of a commit: the new root, if there is one, and the bag files that list it and everything before it.
-pub fn files(store: &dyn Store, root: Option<(String, Vec<u8>)>, now: Timestamp) -> Result<Vec<(String, Vec<u8>)>> {
+/// Folders outside of the payload whose files the tag manifest lists.
+const TAG_FOLDERS: [&str; 1] = ["signatures"];
+
+/// All files of a commit: the new root, if there is one, the new record of events, and the bag files that list them and
+/// everything before them.
+pub fn files(
+    store: &dyn Store,
+    root: Option<(String, Vec<u8>)>,
+    events: Option<(String, Vec<u8>)>,
+    now: Timestamp,
+) -> Result<Vec<(String, Vec<u8>)>> {
     let mut payload: Vec<(String, Digest, u64)> = Vec::new();
     for file in store.list("data/packs")? {
         if let Some(digest) = pack_digest(&file.name) {
@@ -51,11 +61,14 @@ pub fn files(store: &dyn Store, root: Option<(String, Vec<u8>)>, now: Timestamp)
     let contents = [README, &info, BAGIT, &manifest, RESTORE];
     let mut files: Vec<(String, Vec<u8>)> =
         TAG_FILES.iter().zip(contents).map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
-    let tags = files.iter().fold(String::new(), |mut text, (name, bytes)| {
-        let _ = writeln!(text, "{}  {name}", Digest::of(bytes));
-        text
-    });
-    files.push(("tagmanifest-sha256.txt".to_owned(), tags.into_bytes()));
+    files.extend(events);
+    let mut listed: Vec<(Digest, String)> = files.iter().map(|(name, bytes)| (Digest::of(bytes), name.clone())).collect();
+    for folder in TAG_FOLDERS {
+        for file in store.list(folder)?.into_iter().filter(|file| tags::is_plain(&file.name)) {
+            listed.push((digest_of(store, &file.name, file.size)?, file.name));
+        }
+    }
+    files.push((tags::FILE.to_owned(), tags::text(listed)));
     files.extend(root);
     Ok(files)
 }

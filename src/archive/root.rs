@@ -65,6 +65,10 @@ pub struct Root {
     pub tool: Tool,
     /// SHA-256 of the root file before this one.
     pub previous: Option<Digest>,
+    /// SHA-256 of the last line of the record of events before this root was made, or of nothing where there was none; absent
+    /// in roots of versions that kept no such record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Digest>,
     /// Digest over all account listings: equal trees hold the same.
     pub tree: Digest,
     /// Options.
@@ -93,6 +97,7 @@ impl Root {
             created,
             tool: Tool { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
             previous,
+            events: None,
             tree: Self::tree_of(&[]),
             options: Options::default(),
             sources: Vec::new(),

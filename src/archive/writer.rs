@@ -15,6 +15,7 @@ use super::reader::{read_root, root_files};
 use super::{Archive, Root, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
+use crate::proof::events;
 use crate::store::{LocalStore, Store, Upload, WriterLock};
 
 /// Full frames that are being compressed or wait to be written.
@@ -67,7 +68,7 @@ impl Writer {
         let lock = store.lock()?;
         if store.read("bagit.txt", 1 << 10)?.is_none() {
             // A valid bag from the first moment on, also when the first run never ends.
-            store.commit(&bag::files(&store, None, Timestamp::now())?)?;
+            store.commit(&bag::files(&store, None, None, Timestamp::now())?)?;
         }
         let listed = bag::payload(&store)?;
         if let Some(listed) = &listed {
@@ -207,12 +208,16 @@ impl Writer {
         }
         self.seal()?;
         self.archive.index.tidy(&self.archive.store)?;
+        let log = events::Log::read(&self.archive.store)?;
+        let root = Root { events: Some(log.anchor()), ..root.clone() };
         let bytes = root.to_bytes()?;
         let digest = Digest::of(&bytes);
         let id = format!("{}-{}", root.created.strftime("%Y%m%dT%H%M%SZ"), &digest.to_string()[..12]);
-        let files = bag::files(&self.archive.store, Some((format!("data/snapshots/{id}.json"), bytes)), Timestamp::now())?;
-        self.archive.store.commit(&files)?;
-        let snapshot = Snapshot { id, digest, root: root.clone() };
+        let store = &self.archive.store;
+        let events = events::of_snapshot(log, store, &root, digest, &id)?;
+        let file = (format!("data/snapshots/{id}.json"), bytes);
+        store.commit(&bag::files(store, Some(file), Some(events), Timestamp::now())?)?;
+        let snapshot = Snapshot { id, digest, root };
         self.previous = Some(snapshot.clone());
         Ok(snapshot)
     }

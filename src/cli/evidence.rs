@@ -77,6 +77,9 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
         out.line(format_args!("it lies in {more} more places of that snapshot: --account and --collection choose"))?;
     }
     out.line(format_args!("root {}, {} signatures, {} time stamps", done.root, done.signatures, done.timestamps))?;
+    for file in &done.broken {
+        out.line(format_args!("left out, for it does not hold: {}", printable(file)))?;
+    }
     if done.signatures == 0 {
         out.line("nobody has signed this root yet: who checks the bundle needs the root's fingerprint from you by another way")?;
     }
@@ -84,5 +87,9 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
 }
 
 fn verdict(done: &Done) -> Verdict {
-    Verdict::Pass(format!("{} bytes of evidence; unpack it and run 'python3 check.py'", done.bytes))
+    let written = format!("{} bytes of evidence; unpack it and run 'python3 check.py'", done.bytes);
+    match done.broken.len() {
+        0 => Verdict::Pass(written),
+        n => Verdict::WithExceptions(format!("{written}; {n} signatures do not hold and were left out")),
+    }
 }

@@ -7,19 +7,24 @@ mod diff;
 mod directory;
 mod doctor;
 mod evidence;
+mod events;
 mod export;
 mod groupware;
+mod handover;
 mod identify;
 mod index;
+mod key;
 mod list;
 mod man;
 mod manifest;
 mod output;
 mod plan;
 mod provision;
+mod record;
 mod rehearse;
 mod replay;
 mod show;
+mod sign;
 mod snapshot;
 mod standin;
 mod status;
@@ -56,6 +61,10 @@ enum Command {
     Manifest(manifest::Args),
     Evidence(evidence::Args),
     Timestamp(timestamp::Args),
+    Handover(handover::Args),
+    Key(key::Args),
+    Sign(sign::Args),
+    Events(events::Args),
     Diff(diff::Args),
     Export(export::Args),
     Index(index::Args),
@@ -87,8 +96,12 @@ fn run_with(cli: Cli, out: &mut Output<'_>) -> Result<u8> {
         Command::List(args) => list::run(&args, out),
         Command::Show(args) => show::run(&args, out),
         Command::Evidence(args) => evidence::run(args, out),
+        Command::Handover(args) => handover::run(&args, out),
         Command::Timestamp(args) => timestamp::run(&args, out),
         Command::Manifest(args) => manifest::run(args, out),
+        Command::Key(args) => key::run(args, out),
+        Command::Sign(args) => sign::run(&args, out),
+        Command::Events(args) => events::run(&args, out),
         Command::Diff(args) => diff::run(&args, out),
         Command::Export(args) => export::run(args, out),
         Command::Index(args) => index::run(&args, out),

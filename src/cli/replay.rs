@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::groupware::{Carry, Dav, Passwords};
 use super::output::{Output, Verdict, counts};
 use super::plan::sheet_of;
+use super::record::record;
 use super::target::Access;
 use crate::archive::{AccountEntry, Archive, CollectionEntry, Snapshot};
 use crate::error::{Error, Kind, Result};
@@ -15,6 +16,7 @@ use crate::imap::{Connection, Settings};
 use crate::model::{CollectionKind, printable};
 use crate::monitor::{Monitor as _, Terminal};
 use crate::net::Pace;
+use crate::proof::events::EventType;
 use crate::replay::Filled;
 use crate::replay::accounts::each_account;
 use crate::replay::journal::{Journal, Key};
@@ -60,6 +62,9 @@ pub(super) struct Args {
     /// Items a minute at most, over all connections; by default what the capability sheet says of the server's own limit
     #[arg(long, value_name = "N")]
     rate: Option<u64>,
+    /// Write down in the archive's events.jsonl that it was carried over, where the archive can be written
+    #[arg(long)]
+    record: bool,
     /// Say what would be sent, and send nothing
     #[arg(long)]
     dry_run: bool,
@@ -188,7 +193,12 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     };
     let outcomes = run.accounts(&accounts, usize::from(args.connections));
     monitor.done();
-    tell(args, &outcomes, if dav.is_spoken() { 0 } else { left_behind(&accounts, &args.only) }, out)
+    let ended = tell(args, &outcomes, if dav.is_spoken() { 0 } else { left_behind(&accounts, &args.only) }, out);
+    if args.record {
+        let sent = outcomes.iter().map(|o| o.filled.sent).sum();
+        record(Path::new(&plan.archive), EventType::Migration, snapshot.digest, sent, &ended);
+    }
+    ended
 }
 
 /// The archive and the snapshot that a plan was made for.

@@ -1,15 +1,15 @@
 //! A bundle that shows that one item is in a snapshot, and nothing of any other item.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{Seek, Write};
 use std::path::Path;
 
 use serde::Serialize;
-use tempfile::NamedTempFile;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
+use super::new_file::{NewFile, failed};
+use super::{RootFile, signature, timestamp};
 use crate::archive::merkle::{self, Blinding, Level, Merkle};
 use crate::archive::{AccountEntry, Archive, CollectionEntry, Snapshot};
 use crate::error::{Error, Kind, Result};
@@ -18,10 +18,8 @@ use crate::monitor::Monitor;
 
 const README: &str = include_str!("evidence.txt");
 const CHECK: &str = include_str!("check.py");
-/// Largest signature or answer of a time-stamping authority that is taken along.
+/// Largest question to or answer of a time-stamping authority that is taken along.
 const SIDE_FILE_MAX_BYTES: u64 = 1 << 20;
-/// Largest root that is read.
-const ROOT_MAX_BYTES: u64 = 1 << 30;
 /// From this size on a file needs the long form of zip.
 const LONG_BYTES: u64 = u32::MAX as u64;
 
@@ -57,6 +55,8 @@ pub struct Done {
     pub placements: u64,
     /// Signatures in the bundle.
     pub signatures: u64,
+    /// Signatures that do not hold and were left out: their files.
+    pub broken: Vec<String>,
     /// Answers of time-stamping authorities in the bundle.
     pub timestamps: u64,
     /// Bytes of the bundle.
@@ -89,7 +89,7 @@ struct ItemFile {
 }
 
 #[derive(Serialize)]
-struct RootFile {
+struct RootName {
     file: String,
     sha256: Digest,
 }
@@ -102,7 +102,7 @@ struct Proof {
     item: ItemFile,
     placement: Inclusion,
     collection: Inclusion,
-    root: RootFile,
+    root: RootName,
 }
 
 /// A placement of the item.
@@ -123,10 +123,6 @@ struct Found {
 /// `Kind::Usage` when no snapshot has the item there, its root has no tree, or `out` is there already; `Kind::Damage` when the item
 /// or a listing is damaged; `Kind::Storage` when the bundle cannot be written.
 pub fn evidence(archive: &Archive, snapshot: Option<&str>, wanted: &Wanted, out: &Path, monitor: &dyn Monitor) -> Result<Done> {
-    let taken = || Error::usage("there is a file of this name already").with("file", out.display()).hint("name another one");
-    if out.symlink_metadata().is_ok() {
-        return Err(taken());
-    }
     let snapshots = match snapshot {
         Some(id) => vec![archive.snapshot(Some(id))?],
         None => archive.snapshots()?,
@@ -143,7 +139,12 @@ pub fn evidence(archive: &Archive, snapshot: Option<&str>, wanted: &Wanted, out:
             .hint("'floe verify --full' names what is damaged"));
     }
     let root = root_bytes(archive, &snapshot)?;
-    let sides = [side_files(archive, "signatures", &snapshot.id)?, side_files(archive, "timestamps", &snapshot.id)?];
+    let (good, broken): (Vec<_>, Vec<_>) =
+        signature::of_root(archive.store(), &snapshot.id)?.into_iter().partition(signature::Signature::holds);
+    let signatures = good.len() as u64;
+    let mut sides = timestamps(archive, &snapshot.id)?;
+    let timestamps = sides.iter().filter(|(name, _)| name.ends_with(".tsr")).count() as u64;
+    sides.extend(good.into_iter().map(|s| (s.file, s.armored.into_bytes())));
     let file = format!("item.{}", extension(found.collection.head.kind, found.placement.component.as_deref()));
     let (sha256, size) = (found.placement.sha256, found.placement.size);
     let proof = Proof {
@@ -152,11 +153,9 @@ pub fn evidence(archive: &Archive, snapshot: Option<&str>, wanted: &Wanted, out:
         item: ItemFile { file, sha256, size },
         placement,
         collection,
-        root: RootFile { file: format!("{}.json", snapshot.id), sha256: snapshot.digest },
+        root: RootName { file: format!("{}.json", snapshot.id), sha256: snapshot.digest },
     };
-    let count = |files: &[(String, Vec<u8>)], end: &str| files.iter().filter(|(name, _)| name.ends_with(end)).count() as u64;
-    let (signatures, timestamps) = (count(&sides[0], ".sig"), count(&sides[1], ".tsr"));
-    let bytes = write(archive, out, &proof, &root, &sides.concat())?;
+    let bytes = write(archive, out, &proof, &root, &sides)?;
     monitor.done();
     Ok(Done {
         snapshot: snapshot.id,
@@ -168,6 +167,7 @@ pub fn evidence(archive: &Archive, snapshot: Option<&str>, wanted: &Wanted, out:
         index: found.index,
         placements: found.placements,
         signatures,
+        broken: broken.into_iter().map(|s| s.file).collect(),
         timestamps,
         bytes,
     })
@@ -311,19 +311,21 @@ fn in_snapshot(archive: &Archive, snapshot: &Snapshot, merkle: &Merkle, found: &
 
 /// The root file as it lies in the archive.
 fn root_bytes(archive: &Archive, snapshot: &Snapshot) -> Result<Vec<u8>> {
-    let name = format!("data/snapshots/{}.json", snapshot.id);
-    let bytes = archive.store().read(&name, ROOT_MAX_BYTES)?.unwrap_or_default();
-    if Digest::of(&bytes) == snapshot.digest {
-        return Ok(bytes);
+    let gone = || Error::damage("the snapshot's root is not there as it was a moment ago").with("snapshot", &snapshot.id);
+    let root = RootFile::of(archive.store(), &snapshot.id)?.ok_or_else(gone)?;
+    if root.file.ends_with(".age") {
+        return Err(Error::usage("the root of this snapshot is encrypted, and its signatures are over the encrypted file")
+            .with("snapshot", &snapshot.id)
+            .hint("no bundle can show to somebody without the key what they are of; hand over 'floe show' of the item with the archive"));
     }
-    Err(Error::damage("the snapshot's root is not there as it was a moment ago").with("file", name))
+    if root.digest == snapshot.digest { Ok(root.bytes) } else { Err(gone()) }
 }
 
-/// The files beside a root: signatures, answers of time-stamping authorities.
-fn side_files(archive: &Archive, folder: &str, root: &str) -> Result<Vec<(String, Vec<u8>)>> {
+/// The questions to and answers of time-stamping authorities about a root.
+fn timestamps(archive: &Archive, root: &str) -> Result<Vec<(String, Vec<u8>)>> {
     let mut files = Vec::new();
-    for file in archive.store().list(folder)? {
-        let own = file.name.strip_prefix(folder).and_then(|n| n.strip_prefix('/')).and_then(|n| n.strip_prefix(root));
+    for file in archive.store().list(timestamp::FOLDER)? {
+        let own = file.name.rsplit('/').next().and_then(|n| n.strip_prefix(root));
         if own.is_some_and(|rest| rest.starts_with('.')) {
             let bytes = archive.store().read(&file.name, SIDE_FILE_MAX_BYTES)?.unwrap_or_default();
             files.push((file.name, bytes));
@@ -346,15 +348,13 @@ fn extension(kind: CollectionKind, component: Option<&str>) -> &'static str {
 
 /// Writes the zip under another name and gives it its own when it is whole; the bytes of it.
 fn write(archive: &Archive, out: &Path, proof: &Proof, root: &[u8], sides: &[(String, Vec<u8>)]) -> Result<u64> {
-    let folder = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let failed = |e: std::io::Error| Error::io(Kind::Storage, "cannot write the evidence bundle", out, e);
-    let file = NamedTempFile::with_prefix_in(".floe-evidence-", folder).map_err(failed)?;
+    let file = NewFile::create(out)?;
     let mut json = serde_json::to_vec_pretty(proof)
         .map_err(|e| Error::new(Kind::Internal, "cannot write the proof as JSON").because(e))?;
     json.push(b'\n');
     {
         let top = format!("evidence-{}", &proof.item.sha256.to_string()[..16]);
-        let mut zip = Zip { zip: ZipWriter::new(file.as_file()), top, out };
+        let mut zip = Zip { zip: ZipWriter::new(file.file()), top, out };
         zip.put("README.txt", README.as_bytes())?;
         zip.put("check.py", CHECK.as_bytes())?;
         zip.put("proof.json", &json)?;
@@ -362,13 +362,9 @@ fn write(archive: &Archive, out: &Path, proof: &Proof, root: &[u8], sides: &[(St
         sides.iter().try_for_each(|(name, bytes)| zip.put(name, bytes))?;
         zip.begin(&proof.item.file, proof.item.size)?;
         archive.copy(proof.item.sha256, &mut zip.zip)?;
-        zip.zip.finish().map_err(|e| failed(e.into()))?;
+        zip.zip.finish().map_err(|e| failed(out, e.into()))?;
     }
-    file.as_file().sync_all().map_err(failed)?;
-    let bytes = file.as_file().metadata().map_err(failed)?.len();
-    file.persist_noclobber(out).map_err(|e| failed(e.error))?;
-    File::open(folder).and_then(|f| f.sync_all()).map_err(failed)?;
-    Ok(bytes)
+    file.finish()
 }
 
 /// A zip whose files lie in one folder. All have the time 1980-01-01, so that the same evidence gives the same bytes.
@@ -384,12 +380,11 @@ impl<W: Write + Seek> Zip<'_, W> {
             .compression_method(CompressionMethod::Deflated)
             .large_file(bytes >= LONG_BYTES)
             .unix_permissions(0o644);
-        let failed = |e: zip::result::ZipError| Error::io(Kind::Storage, "cannot write the evidence bundle", self.out, e.into());
-        self.zip.start_file(format!("{}/{name}", self.top), options).map_err(failed)
+        self.zip.start_file(format!("{}/{name}", self.top), options).map_err(|e| failed(self.out, e.into()))
     }
 
     fn put(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         self.begin(name, bytes.len() as u64)?;
-        self.zip.write_all(bytes).map_err(|e| Error::io(Kind::Storage, "cannot write the evidence bundle", self.out, e))
+        self.zip.write_all(bytes).map_err(|e| failed(self.out, e))
     }
 }

@@ -7,12 +7,14 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::der::{self, Reader};
-use super::root_file::{RootFile, root_file, root_files};
+use super::RootFile;
+use crate::archive::Findings;
 use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
 use crate::store::{LocalStore, Store};
 
-const FOLDER: &str = "timestamps";
+/// Where questions and answers lie.
+pub const FOLDER: &str = "timestamps";
 /// Largest question or answer that is read.
 const MAX_BYTES: u64 = 1 << 20;
 const NONCE_BYTES: usize = 16;
@@ -59,17 +61,6 @@ impl Stamp {
     }
 }
 
-/// What all the files of time stamps say.
-#[derive(Debug, Default)]
-pub struct Checked {
-    /// Answers that are of their roots.
-    pub stamps: Vec<Stamp>,
-    /// Questions that are of their roots.
-    pub questions: u64,
-    /// What is wrong, and where.
-    pub damage: Vec<String>,
-}
-
 /// Writes the question for a snapshot's root, or finds the one that was written before.
 ///
 /// # Errors
@@ -77,7 +68,7 @@ pub struct Checked {
 pub fn request(archive: &Path, snapshot: Option<&str>) -> Result<Question> {
     let store = LocalStore::new(archive);
     let _lock = store.lock()?;
-    let root = root_file(&store, snapshot)?;
+    let root = RootFile::find(&store, snapshot)?;
     let file = format!("{FOLDER}/{}.tsq", root.id);
     // A second question would have another nonce, and answers to the first would look foreign.
     let was_there = store.read(&file, MAX_BYTES)?.is_some_and(|bytes| read_question(&bytes).is_ok_and(|(d, _)| d == root.digest));
@@ -86,7 +77,7 @@ pub fn request(archive: &Path, snapshot: Option<&str>) -> Result<Question> {
         getrandom::fill(&mut nonce).map_err(|e| Error::new(Kind::Storage, "the system gives no random bytes").because(e))?;
         put(&store, &file, &question(&root.digest, nonce))?;
     }
-    Ok(Question { file, snapshot: root.id, root: root.name, sha256: root.digest, was_there })
+    Ok(Question { file, snapshot: root.id, root: root.file, sha256: root.digest, was_there })
 }
 
 /// Keeps an authority's answer, if it is a granted one to this archive's question. The same answer is kept once.
@@ -101,8 +92,8 @@ pub fn attach(archive: &Path, answer: &Path, snapshot: Option<&str>) -> Result<S
     let refused = |e: Error| Error::usage("this answer is not kept").with("file", answer.display()).because(e);
     let said = Answer::read(&bytes).map_err(refused)?;
     let roots = match snapshot {
-        Some(id) => vec![root_file(&store, Some(id))?],
-        None => root_files(&store)?,
+        Some(id) => vec![RootFile::find(&store, Some(id))?],
+        None => roots(&store)?,
     };
     let Some(root) = roots.into_iter().find(|root| root.digest == said.digest) else {
         return Err(Error::usage("this answer is of something else than a root of this archive")
@@ -120,37 +111,45 @@ pub fn attach(archive: &Path, answer: &Path, snapshot: Option<&str>) -> Result<S
                 if there.is_none() {
                     put(&store, &file, &bytes)?;
                 }
-                return Ok(Stamp { file, snapshot: root.id, root: root.name, at: said.at });
+                return Ok(Stamp { file, snapshot: root.id, root: root.file, at: said.at });
             }
         }
     }
 }
 
-/// Is every question and every answer in the archive of the root that its name says?
+/// Is every question and every answer in the archive of the root that its name says? What is not is added to what a check of the archive
+/// found. Gives the answers that are.
 ///
 /// # Errors
 /// `Kind::Storage` when the archive cannot be read.
-pub fn check(store: &dyn Store) -> Result<Checked> {
-    let mut checked = Checked::default();
+pub fn check(store: &dyn Store, found: &mut Findings) -> Result<Vec<Stamp>> {
+    let mut stamps = Vec::new();
     let files = store.list(FOLDER)?;
     if files.is_empty() {
-        return Ok(checked);
+        return Ok(stamps);
     }
-    let roots = root_files(store)?;
+    let roots = roots(store)?;
     for file in files {
+        found.files += 1;
         let stem = file.name.strip_prefix(FOLDER).and_then(|n| n.strip_prefix('/')).unwrap_or_default();
         let known = roots.iter().find(|root| stem.strip_prefix(root.id.as_str()).is_some_and(|rest| rest.starts_with('.')));
         let Some(root) = known else {
-            checked.damage.push(format!("{} is of a root that is not there", file.name));
+            found.damage.push(format!("{} is of a root that is not there", file.name));
             continue;
         };
         match one(store, root, &file.name) {
-            Ok(Some(stamp)) => checked.stamps.push(stamp),
-            Ok(None) => checked.questions += 1,
-            Err(e) => checked.damage.push(format!("{}: {e}", file.name)),
+            Ok(stamp) => stamps.extend(stamp),
+            Err(e) => found.damage.push(format!("{}: {e}", file.name)),
         }
     }
-    Ok(checked)
+    Ok(stamps)
+}
+
+/// All roots, without their bytes.
+fn roots(store: &dyn Store) -> Result<Vec<RootFile>> {
+    let mut roots = Vec::new();
+    RootFile::each(store, &mut |root| roots.push(RootFile { bytes: Vec::new(), ..root }))?;
+    Ok(roots)
 }
 
 /// Checks one file; the answer, if it is one.
@@ -165,7 +164,7 @@ fn one(store: &dyn Store, root: &RootFile, name: &str) -> Result<Option<Stamp>> 
         return Err(foreign());
     }
     said.fits(store, root)?;
-    Ok(Some(Stamp { file: name.to_owned(), snapshot: root.id.clone(), root: root.name.clone(), at: said.at }))
+    Ok(Some(Stamp { file: name.to_owned(), snapshot: root.id.clone(), root: root.file.clone(), at: said.at }))
 }
 
 fn read_answer_file(path: &Path) -> Result<Vec<u8>> {
