@@ -9,6 +9,7 @@ pub mod cut;
 pub mod index;
 mod known;
 mod listing;
+pub mod merkle;
 pub mod pack;
 mod reader;
 pub mod recipe;

@@ -96,17 +96,25 @@ impl Archive {
         read_root(&self.store, &name)
     }
 
-    /// Hands the lines of a listing to `each`, one at a time: a listing may be larger than memory.
-    fn lines<T: serde::de::DeserializeOwned>(&self, listing: Digest, each: &mut dyn FnMut(T) -> Result<()>) -> Result<()> {
-        let mut lines = Lines {
-            line: Vec::new(),
-            each: &mut |line| {
-                let value = serde_json::from_slice(line)
-                    .map_err(|e| Error::damage("a listing has a malformed line").because(e).with("object", listing))?;
-                each(value)
-            },
-            failed: None,
-        };
+    /// Hands the values in a listing to `each`, one at a time: a listing may be larger than memory.
+    pub(super) fn lines<T: serde::de::DeserializeOwned>(
+        &self,
+        listing: Digest,
+        each: &mut dyn FnMut(T) -> Result<()>,
+    ) -> Result<()> {
+        self.raw_lines(listing, &mut |line| {
+            let value = serde_json::from_slice(line)
+                .map_err(|e| Error::damage("a listing has a malformed line").because(e).with("object", listing))?;
+            each(value)
+        })
+    }
+
+    /// Hands the lines of a listing to `each` as they are, without their line ends.
+    ///
+    /// # Errors
+    /// As [`Archive::placements`].
+    pub fn raw_lines(&self, listing: Digest, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut lines = Lines { line: Vec::new(), each, failed: None };
         let copied = self.copy(listing, &mut lines);
         match lines.failed {
             Some(e) => Err(e),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::bag::{MANIFEST, MANIFEST_MAX_BYTES, ROOT_MAX_BYTES, TAG_FILES, digest_of, parse_manifest};
+use super::merkle::TreesCheck;
 use super::pack::{self, EntrySpan, FrameSpan, ObjectForm, pack_digest};
 use super::recipe::Recipe;
 use super::tags;
@@ -78,9 +79,12 @@ pub fn verify(archive: &Archive, check: &Check, monitor: &dyn Monitor) -> Result
         found.warnings.push("no snapshot is committed yet".to_owned());
     }
     let listings = Listings { archive, broken: &broken, resolve: check.full || check.present };
-    let mut seen = HashSet::new();
+    let (mut seen, mut trees) = (HashSet::new(), TreesCheck::default());
     for snapshot in &snapshots {
         root(snapshot, &mut found);
+        if check.full {
+            trees.snapshot(archive, snapshot, &mut found);
+        }
         // Snapshots share the listings of what did not change; each is read once.
         let new: Vec<&AccountEntry> = snapshot.root.accounts.iter().filter(|a| seen.insert(a.listing)).collect();
         let checked: Vec<Findings> = new.par_iter().map(|account| listings.account(&snapshot.id, account)).collect();

@@ -6,9 +6,11 @@ mod completions;
 mod diff;
 mod directory;
 mod doctor;
+mod evidence;
 mod events;
 mod export;
 mod groupware;
+mod handover;
 mod identify;
 mod index;
 mod key;
@@ -27,6 +29,7 @@ mod snapshot;
 mod standin;
 mod status;
 mod target;
+mod timestamp;
 mod validate;
 mod verify;
 
@@ -56,6 +59,9 @@ enum Command {
     List(list::Args),
     Show(show::Args),
     Manifest(manifest::Args),
+    Evidence(evidence::Args),
+    Timestamp(timestamp::Args),
+    Handover(handover::Args),
     Key(key::Args),
     Sign(sign::Args),
     Events(events::Args),
@@ -89,6 +95,9 @@ fn run_with(cli: Cli, out: &mut Output<'_>) -> Result<u8> {
         Command::Verify(args) => verify::run(args, out),
         Command::List(args) => list::run(&args, out),
         Command::Show(args) => show::run(&args, out),
+        Command::Evidence(args) => evidence::run(args, out),
+        Command::Handover(args) => handover::run(&args, out),
+        Command::Timestamp(args) => timestamp::run(&args, out),
         Command::Manifest(args) => manifest::run(args, out),
         Command::Key(args) => key::run(args, out),
         Command::Sign(args) => sign::run(&args, out),

@@ -14,6 +14,7 @@ use crate::proof::events::{self, Event, EventType};
 use crate::proof::key::{self, Demanded};
 use crate::proof::signature::Signature;
 use crate::proof::since::{self, Since};
+use crate::proof::timestamp::{self, Stamp};
 use crate::proof::{self, RootFile};
 use crate::report;
 
@@ -65,6 +66,7 @@ struct Report<'a> {
     findings: &'a Findings,
     full: bool,
     signatures: &'a [Signature],
+    timestamps: &'a [Stamp],
     since: Option<&'a Since>,
     verdict: String,
 }
@@ -76,6 +78,7 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     let check = Check { full: args.full, present: since.is_some(), snapshot: args.snapshot.clone() };
     let begun = Instant::now();
     let mut found = archive::verify(&archive, &check, &Terminal::new(args.json))?;
+    let stamps = timestamp::check(archive.store(), &mut found)?;
     let signatures = proof::check(&archive, &mut found)?;
     let signed = signed_by(&archive, &args, &demanded, &signatures, &mut found)?;
     let since = since.map(|root| since::check(&archive, root, &mut found.damage)).transpose()?;
@@ -93,9 +96,9 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     if args.json {
         let verdict = if found.damage.is_empty() { verdict.words() } else { format!("FAIL: {damage}") };
         let (signatures, since) = (signatures.as_slice(), since.as_ref());
-        out.json(&Report { findings: &found, full: args.full, signatures, since, verdict })?;
+        out.json(&Report { findings: &found, full: args.full, signatures, timestamps: &stamps, since, verdict })?;
     } else {
-        tell(&found, &signatures, &signed, since.as_ref(), out)?;
+        tell(&found, &signatures, &stamps, &signed, since.as_ref(), out)?;
     }
     if !found.damage.is_empty() {
         return Err(Error::damage(damage).hint("copy the files named above from another copy of the archive, then check again"));
@@ -155,6 +158,7 @@ fn record(args: &Args, archive: &Archive, found: &Findings) -> Result<()> {
 fn tell(
     found: &Findings,
     signatures: &[Signature],
+    stamps: &[Stamp],
     signed: &[String],
     since: Option<&Since>,
     out: &mut Output<'_>,
@@ -168,6 +172,9 @@ fn tell(
     for s in signatures.iter().filter(|s| s.holds()) {
         let key = s.fingerprint.as_deref().unwrap_or_default();
         out.line(format_args!("signature of snapshot {} by the {} with {key} holds", s.snapshot, s.role))?;
+    }
+    for stamp in stamps {
+        out.line(format_args!("{} says {}; who gave it is checked by: {}", stamp.file, stamp.at, stamp.command()))?;
     }
     for line in signed {
         out.line(printable(line))?;
