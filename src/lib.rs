@@ -26,6 +26,7 @@ pub mod net;
 pub mod objects;
 pub mod replay;
 pub mod report;
+pub mod ship;
 pub mod snapshot;
 pub mod source;
 pub mod store;

@@ -12,6 +12,8 @@ use crate::store::Store;
 
 /// The payload manifest.
 pub const MANIFEST: &str = "manifest-sha256.txt";
+/// The manifest of the files around the payload.
+pub const TAG_MANIFEST: &str = "tagmanifest-sha256.txt";
 /// Largest manifest that is read.
 pub const MANIFEST_MAX_BYTES: u64 = 1 << 30;
 /// Largest root that is read.
@@ -55,7 +57,7 @@ pub fn files(store: &dyn Store, root: Option<(String, Vec<u8>)>, now: Timestamp)
         let _ = writeln!(text, "{}  {name}", Digest::of(bytes));
         text
     });
-    files.push(("tagmanifest-sha256.txt".to_owned(), tags.into_bytes()));
+    files.push((TAG_MANIFEST.to_owned(), tags.into_bytes()));
     files.extend(root);
     Ok(files)
 }

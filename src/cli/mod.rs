@@ -16,8 +16,10 @@ mod manifest;
 mod output;
 mod plan;
 mod provision;
+mod receive;
 mod rehearse;
 mod replay;
+mod ship;
 mod show;
 mod snapshot;
 mod standin;
@@ -55,6 +57,8 @@ enum Command {
     Diff(diff::Args),
     Export(export::Args),
     Index(index::Args),
+    Ship(ship::Args),
+    Receive(receive::Args),
     Doctor(doctor::Args),
     Plan(plan::Args),
     Provision(provision::Args),
@@ -86,6 +90,8 @@ fn run_with(cli: Cli, out: &mut Output<'_>) -> Result<u8> {
         Command::Diff(args) => diff::run(&args, out),
         Command::Export(args) => export::run(args, out),
         Command::Index(args) => index::run(&args, out),
+        Command::Ship(args) => ship::run(args, out),
+        Command::Receive(args) => receive::run(&args, out),
         Command::Doctor(args) => doctor::run(&args, out),
         Command::Plan(args) => plan::run(&args, out),
         Command::Provision(args) => provision::run(&args, out),
