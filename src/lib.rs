@@ -26,6 +26,7 @@ pub mod net;
 pub mod objects;
 pub mod replay;
 pub mod report;
+pub mod salvage;
 pub mod ship;
 pub mod snapshot;
 pub mod source;

@@ -186,7 +186,7 @@ impl Archive {
     }
 
     /// Hands a blob that a recipe refers to over to `give`.
-    pub(super) fn fetch(&self, blob: &BlobRef, give: &mut dyn FnMut(&[u8])) -> Result<()> {
+    pub(crate) fn fetch(&self, blob: &BlobRef, give: &mut dyn FnMut(&[u8])) -> Result<()> {
         let (frame, place) = self.entry(blob.digest)?;
         give(data(&frame, &place));
         Ok(())

@@ -19,6 +19,7 @@ mod provision;
 mod receive;
 mod rehearse;
 mod replay;
+mod salvage;
 mod ship;
 mod show;
 mod snapshot;
@@ -59,6 +60,7 @@ enum Command {
     Index(index::Args),
     Ship(ship::Args),
     Receive(receive::Args),
+    Salvage(salvage::Args),
     Doctor(doctor::Args),
     Plan(plan::Args),
     Provision(provision::Args),
@@ -92,6 +94,7 @@ fn run_with(cli: Cli, out: &mut Output<'_>) -> Result<u8> {
         Command::Index(args) => index::run(&args, out),
         Command::Ship(args) => ship::run(args, out),
         Command::Receive(args) => receive::run(&args, out),
+        Command::Salvage(args) => salvage::run(&args, out),
         Command::Doctor(args) => doctor::run(&args, out),
         Command::Plan(args) => plan::run(&args, out),
         Command::Provision(args) => provision::run(&args, out),

@@ -69,7 +69,10 @@ fn lines(received: &Received) -> Vec<String> {
         let bytes = HumanBytes(disk.bytes);
         lines.push(format!("disk {} in {}: {} of {} files copied, {bytes}", disk.disk, disk.mount, disk.copied, disk.files));
         if !disk.read_back_from_disk {
-            lines.push("note: the archive's file system keeps in memory what it was told to drop; 'floe verify' checks it again".to_owned());
+            lines.push(
+                "note: the archive's file system keeps in memory what it was told to drop; 'floe verify' checks it again"
+                    .to_owned(),
+            );
         }
     }
     for file in &received.send_again {
@@ -93,7 +96,9 @@ fn lines(received: &Received) -> Vec<String> {
 fn verdict(received: &Received) -> Verdict {
     let (held, files, bytes) = (received.held, received.files, HumanBytes(received.bytes));
     if received.complete {
-        return Verdict::Pass(format!("the archive is complete: {files} files, {bytes}; 'floe verify DIR --full' checks what is in them"));
+        return Verdict::Pass(format!(
+            "the archive is complete: {files} files, {bytes}; 'floe verify DIR --full' checks what is in them"
+        ));
     }
     Verdict::WithExceptions(format!(
         "the archive is not complete: {held} of {files} files are here, {} must be sent again; send the receipt back",

@@ -121,7 +121,9 @@ fn names(folder: &Path, listed: &HashMap<String, Digest>, found: &mut Found) -> 
         } else if let Some(why) = unfit(&name) {
             found.damage.push(format!("{}: {why}; move it out of the archive's folder", printable(&name)));
         } else if metadata.len() > FILE_MAX_BYTES {
-            found.damage.push(format!("{name}: FAT disks hold no file of 4 GiB or more, and no file of an archive should be one"));
+            found
+                .damage
+                .push(format!("{name}: FAT disks hold no file of 4 GiB or more, and no file of an archive should be one"));
         } else {
             let modified = (metadata.mtime(), metadata.mtime_nsec());
             let sha256 = Digest::from_bytes([0; 32]);

@@ -88,8 +88,7 @@ impl Receipt {
 
     pub(super) fn write(&self, path: &Path) -> Result<()> {
         let (folder, name) = folder_and_name(path)?;
-        let folder =
-            Dir::open_existing(&folder).map_err(|e| Error::io(Kind::Storage, "cannot write the receipt", path, e))?;
+        let folder = Dir::open_existing(&folder).map_err(|e| Error::io(Kind::Storage, "cannot write the receipt", path, e))?;
         super::copy::put(&folder, &name, &to_json(self)?)
     }
 

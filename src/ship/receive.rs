@@ -324,10 +324,12 @@ fn keep(session: &Session) -> Result<Vec<String>> {
         if is_payload(&file.name) || TAG_FILES.contains(&file.name.as_str()) || file.name == TAG_MANIFEST {
             continue;
         }
-        let failed = |e| Error::io(Kind::Storage, "cannot look after the archive's own file", &session.archive.path().join(&file.name), e);
+        let failed =
+            |e| Error::io(Kind::Storage, "cannot look after the archive's own file", &session.archive.path().join(&file.name), e);
         let Ok((new_in, leaf)) = session.place(&file.name, false) else { continue };
         let Ok((own_in, _)) = split(&session.archive, &file.name, false) else { continue };
-        let (Some(own), Some(new)) = (read_small(&own_in, leaf, TOLD_MAX_BYTES)?, read_small(&new_in, leaf, TOLD_MAX_BYTES)?) else {
+        let (Some(own), Some(new)) = (read_small(&own_in, leaf, TOLD_MAX_BYTES)?, read_small(&new_in, leaf, TOLD_MAX_BYTES)?)
+        else {
             continue;
         };
         if new.starts_with(&own) {

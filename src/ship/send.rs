@@ -12,11 +12,12 @@ use super::copy::{Copied, copy, is_whole, put};
 use super::receipt::Receipt;
 use super::sheet::{Contents, Entry, FILES, ListedFile, README, SHEET, SUMS, Sheet};
 use super::state::{Known, Round, State, cache};
+use crate::archive::bag::MANIFEST;
 use crate::error::{Error, Kind, Result};
 use crate::export::dir::Dir;
 use crate::model::Digest;
 use crate::monitor::Monitor;
-use crate::store::{LocalStore, Store as _};
+use crate::store::LocalStore;
 
 /// What a line of a sheet takes, at most, on a disk: in the sheet and in the list of sums.
 const LINE_BYTES: u64 = 640;
@@ -118,7 +119,8 @@ struct Filled {
 /// `Kind::Storage` when it cannot be read. Damage, and disks that fail, are no error but findings.
 pub fn ship(archive: &Path, request: &Request, monitor: &dyn Monitor) -> Result<Shipped> {
     let store = LocalStore::new(archive);
-    if store.read("bagit.txt", 1 << 10)?.is_none() && !store.is_being_received() {
+    let is_archive = ["bagit.txt", MANIFEST, "data/packs"].iter().any(|name| archive.join(name).exists());
+    if !is_archive && !store.is_being_received() {
         return Err(Error::usage("there is no archive in this folder").with("folder", archive.display()));
     }
     let _lock = store.lock()?;
@@ -191,14 +193,17 @@ impl Job<'_> {
     fn round(&mut self) -> &mut Round {
         let (since, shipment) = (self.request.since.as_ref().map(|(_, digest)| *digest), self.contents.shipment);
         let last = self.request.since.as_ref().map_or(0, |(receipt, _)| receipt.disks);
-        let new = || Round { since, shipment, created: Timestamp::now(), last, disks: BTreeMap::new() };
+        let new = || Round { since, shipment, created: Timestamp::now(), last, disks: BTreeMap::new(), complete: false };
         self.state.round.get_or_insert_with(new)
     }
 
     /// Goes on with the shipment under way, or begins one.
     fn begin(&mut self) {
         let since = self.request.since.as_ref().map(|(_, digest)| *digest);
-        if self.request.anew || self.state.round.as_ref().is_some_and(|r| r.since != since) {
+        // With an empty disk after the last one, the archive is shipped a second time.
+        let again = self.mounts.iter().any(|m| m.before.is_none());
+        let is_over = |round: &Round| round.since != since || (round.complete && again);
+        if self.request.anew || self.state.round.as_ref().is_some_and(is_over) {
             self.state.round = None;
         }
         let shipment = self.contents.shipment;
@@ -206,7 +211,12 @@ impl Job<'_> {
             .mounts
             .iter()
             .filter_map(|m| m.before.as_ref())
-            .map(|s| (s.files.iter().filter_map(|e| e.disk).max().unwrap_or(0).max(s.disk), (s.shipment == shipment).then_some(s.created)))
+            .map(|s| {
+                (
+                    s.files.iter().filter_map(|e| e.disk).max().unwrap_or(0).max(s.disk),
+                    (s.shipment == shipment).then_some(s.created),
+                )
+            })
             .collect();
         let round = self.round();
         if round.shipment != shipment {
@@ -240,7 +250,8 @@ impl Job<'_> {
             mount.own.retain(|name, _| self.placed.get(name) == Some(&mount.number));
         }
         let received = self.received();
-        self.left = self.contents.files.keys().filter(|n| !self.placed.contains_key(*n) && !received.contains(*n)).cloned().collect();
+        self.left =
+            self.contents.files.keys().filter(|n| !self.placed.contains_key(*n) && !received.contains(*n)).cloned().collect();
     }
 
     /// Files that the receiver has, by its receipt.
@@ -316,7 +327,7 @@ impl Job<'_> {
     fn write(mut self, monitor: &dyn Monitor, found: Found) -> Result<Shipped> {
         self.mounts.retain(|m| m.number > 0);
         let mut failed = Vec::new();
-        self.describe(&mut failed);
+        self.describe(&BTreeSet::new(), &mut failed);
         // The numbers given out are given out, whatever becomes of these disks.
         self.state.save(&self.cache)?;
         let bytes = self.mounts.iter().flat_map(|m| m.own.values()).map(|f| f.size).sum();
@@ -345,13 +356,15 @@ impl Job<'_> {
                 }
             }
         }
-        self.describe(&mut failed);
+        self.describe(&finished, &mut failed);
         self.finish(&finished, failed, shipped)
     }
 
-    /// Writes the sheets of all disks that are here; a disk that cannot be written is no reason to leave out the others.
-    fn describe(&mut self, failed: &mut Vec<String>) {
+    /// Writes the sheets of all disks that are here; a disk that cannot be written is no reason to leave out the others. No disk speaks
+    /// of another one's files before these are there: a kill would leave it believed.
+    fn describe(&mut self, finished: &BTreeSet<u32>, failed: &mut Vec<String>) {
         let of = self.left.is_empty().then(|| self.placed.values().max().copied()).flatten();
+        let under_way: BTreeSet<u32> = self.mounts.iter().map(|m| m.number).filter(|n| !finished.contains(n)).collect();
         let received = self.received();
         let created = self.round().created;
         for mount in &self.mounts {
@@ -359,7 +372,8 @@ impl Job<'_> {
             sheet.of = of;
             sheet.files.extend(self.contents.files.values().map(|file| {
                 let disk = self.placed.get(&file.name).copied();
-                Entry { file: file.clone(), disk, received: disk.is_none() && received.contains(&file.name) }
+                let disk = disk.filter(|n| *n == mount.number || !under_way.contains(n));
+                Entry { file: file.clone(), disk, received: received.contains(&file.name) }
             }));
             if let Err(e) = mount.describe(&sheet) {
                 let line = format!("disk {} in {}: {e}", mount.number, mount.path.display());
@@ -382,9 +396,7 @@ impl Job<'_> {
             })
             .collect();
         self.round().disks.extend(disks);
-        if complete {
-            self.state.round = None;
-        }
+        self.round().complete = complete;
         self.state.save(&self.cache)?;
         shipped.archive = Some(self.contents.archive);
         shipped.shipment = Some(self.contents.shipment);
@@ -423,6 +435,7 @@ impl Mount {
     /// Writes the disk's files; those that are there are read and, where they are not whole, written again.
     fn fill(&self, archive: &Path, monitor: &dyn Monitor) -> Result<Filled> {
         let mut filled = Filled::default();
+        self.sweep();
         for old in self.before.iter().flat_map(Sheet::own).filter(|f| !self.own.contains_key(&f.name)) {
             // Of an earlier state of the archive, or on another disk now.
             if let Ok((dir, leaf)) = place(&self.dir, &old.name, false) {
@@ -450,6 +463,16 @@ impl Mount {
             }
         }
         Ok(filled)
+    }
+
+    /// Removes what a killed run left half written. What cannot be removed harms nobody: no list has it.
+    fn sweep(&self) {
+        for entry in walkdir::WalkDir::new(self.path.join(FILES)).into_iter().filter_map(Result::ok) {
+            let name = entry.file_name().to_string_lossy();
+            if entry.file_type().is_file() && name.starts_with('.') && name.ends_with(".part") {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
     }
 
     fn done(&self, filled: &Filled) -> Disk {

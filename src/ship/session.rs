@@ -87,9 +87,11 @@ fn newer(wanted: Option<(Contents, Timestamp)>, sheet: &Sheet) -> Result<(Conten
         (true, false) => Ok((offered, sheet.created)),
         (true, true) if sheet.created > created => Ok((offered, sheet.created)),
         (_, true) => Ok((wanted, created)),
-        (false, false) => Err(Error::usage("this disk's shipment and what is here have different histories: each has files that the other has not")
-            .with("disk", sheet.disk)
-            .hint("receive it into a new folder")),
+        (false, false) => Err(Error::usage(
+            "this disk's shipment and what is here have different histories: each has files that the other has not",
+        )
+        .with("disk", sheet.disk)
+        .hint("receive it into a new folder")),
     }
 }
 
@@ -103,7 +105,9 @@ impl Session {
         let failed = |e| Error::io(Kind::Storage, "cannot open the archive's folder", root, e);
         let archive = Dir::open(root).map_err(failed)?;
         let before = archive.existing_below(&[RECEIVING.to_owned()]).ok().map(|folder| load(&folder)).transpose()?.flatten();
-        if before.as_ref().is_some_and(|p| p.committing) && archive.existing_below(&[RECEIVING.to_owned(), FILES.to_owned()]).is_err() {
+        if before.as_ref().is_some_and(|p| p.committing)
+            && archive.existing_below(&[RECEIVING.to_owned(), FILES.to_owned()]).is_err()
+        {
             clear(&archive)?;
             return Self::open(store, sheets);
         }
@@ -174,7 +178,8 @@ impl Session {
         for file in files {
             let places = [self.place(&file.name, false), split(&self.archive, &file.name, false)];
             for (dir, leaf) in places.into_iter().flatten() {
-                let there = dir.regular(leaf).ok().flatten().and_then(|f| f.metadata().ok()).is_some_and(|m| m.len() == file.size);
+                let there =
+                    dir.regular(leaf).ok().flatten().and_then(|f| f.metadata().ok()).is_some_and(|m| m.len() == file.size);
                 if !there {
                     continue;
                 }

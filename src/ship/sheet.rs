@@ -107,11 +107,15 @@ impl Sheet {
     /// Could all that it says be true?
     fn check(&self) -> Result<()> {
         if self.format != FORMAT || self.version != VERSION {
-            return Err(Error::damage(format!("this is no disk of version {VERSION}")).hint("a newer floe may be able to read it"));
+            return Err(
+                Error::damage(format!("this is no disk of version {VERSION}")).hint("a newer floe may be able to read it")
+            );
         }
         check_names(self.files.iter().map(|e| e.file.name.as_str()))?;
         if let Some(large) = self.files.iter().find(|e| e.file.size > FILE_MAX_BYTES) {
-            return Err(Error::damage("a disk's sheet names a file larger than any file of a shipment").with("name", &large.file.name));
+            return Err(
+                Error::damage("a disk's sheet names a file larger than any file of a shipment").with("name", &large.file.name)
+            );
         }
         let files: Vec<ListedFile> = self.files.iter().map(|e| e.file.clone()).collect();
         let contents = Contents::of(files)?;
@@ -270,8 +274,25 @@ mod tests {
     #[test]
     fn hostile_names_are_refused() {
         for name in [
-            "../x", "/etc/passwd", "a/../b", "a//b", "", "a\\b", "C:/x", "con", "aux.txt", "a.", "index/x", "Pending/x",
-            "receiving/x", "a b", "ü", "x\0", "~x", ".hidden", "a/b/c/d/e/f/g/h/i",
+            "../x",
+            "/etc/passwd",
+            "a/../b",
+            "a//b",
+            "",
+            "a\\b",
+            "C:/x",
+            "con",
+            "aux.txt",
+            "a.",
+            "index/x",
+            "Pending/x",
+            "receiving/x",
+            "a b",
+            "ü",
+            "x\0",
+            "~x",
+            ".hidden",
+            "a/b/c/d/e/f/g/h/i",
         ] {
             let sheet = sheet(&["data/snapshots/1.json", name]).unwrap();
             assert!(sheet.check().is_err(), "{name:?}");

@@ -34,6 +34,8 @@ pub(super) struct Round {
     /// The highest number that a disk has.
     pub last: u32,
     pub disks: BTreeMap<u32, Known>,
+    /// Everything is on disks.
+    pub complete: bool,
 }
 
 #[derive(Default, Serialize, Deserialize)]
