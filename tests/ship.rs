@@ -545,52 +545,112 @@ fn what_finds_no_room_is_said_before_anything_is_written() {
     assert!(ran.text().contains("given twice"), "{ran}");
 }
 
-/// A FAT32 disk in a file, mounted; none where that is not permitted or there is no mkfs.vfat.
-struct Fat(PathBuf);
+/// A disk of its own file system, mounted.
+struct Mounted {
+    path: PathBuf,
+    /// The block device of an image, where one had to be made.
+    device: Option<String>,
+}
 
-impl Fat {
-    fn new(folder: &Path, name: &str, megabytes: u64) -> Option<Self> {
-        let (image, mount) = (folder.join(format!("{name}.img")), folder.join(name));
-        fs::create_dir(&mount).unwrap();
-        let made = Command::new("mkfs.vfat").args(["-F", "32", "-C"]).arg(&image).arg((megabytes << 10).to_string()).output();
-        assert!(made.is_ok() || std::env::var_os("CI").is_none(), "FAT32: there is no mkfs.vfat");
+impl Mounted {
+    /// A FAT32 or exFAT disk in a file, by the kernel's or else a user's file system; none where neither may be mounted.
+    fn image(folder: &Path, kind: &str, megabytes: u64) -> Option<Self> {
+        let (image, path) = (folder.join(format!("{kind}.img")), folder.join(kind));
+        fs::create_dir(&path).unwrap();
+        fs::File::create(&image).unwrap().set_len(megabytes << 20).unwrap();
+        let maker: &[&str] = if kind == "vfat" { &["mkfs.vfat", "-F", "32"] } else { &["mkfs.exfat"] };
+        let made = Command::new(maker[0]).args(&maker[1..]).arg(&image).output();
+        assert!(made.is_ok() || std::env::var_os("CI").is_none(), "there is no {}", maker[0]);
         if !made.is_ok_and(|o| o.status.success()) {
-            support::skipped("FAT32: there is no mkfs.vfat here");
+            support::skipped(&format!("{kind}: there is no {} here", maker[0]));
             return None;
         }
-        let mounted = Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&mount).output();
-        if !mounted.is_ok_and(|o| o.status.success()) {
-            support::skipped("FAT32: mounting a disk image is not permitted here");
-            return None;
+        let works = |command: &mut Command| command.output().is_ok_and(|o| o.status.success());
+        if works(Command::new("mount").args(["-t", kind, "-o", "loop"]).arg(&image).arg(&path)) {
+            return Some(Mounted { path, device: None });
         }
-        Some(Fat(mount))
+        if kind == "vfat" {
+            let tried = Command::new("fusefat").args(["-o", "rw+"]).arg(&image).arg(&path).output();
+            if tried.is_ok_and(|o| o.status.success()) && is_mount(&path) {
+                return Some(Mounted { path, device: None });
+            }
+        } else if let Ok(looped) = Command::new("losetup").args(["-f", "--show"]).arg(&image).output()
+            && looped.status.success()
+        {
+            let device = String::from_utf8(looped.stdout).unwrap().trim().to_owned();
+            let mounted = works(Command::new("mount.exfat-fuse").arg(&device).arg(&path));
+            let disk = Mounted { path, device: Some(device) };
+            if mounted && is_mount(&disk.path) {
+                return Some(disk);
+            }
+        }
+        support::skipped(&format!("{kind}: mounting a disk image is not permitted here"));
+        None
+    }
+
+    /// A disk in memory.
+    fn memory(folder: &Path, kilobytes: u64) -> Option<Self> {
+        let path = folder.join("memory");
+        fs::create_dir(&path).unwrap();
+        let size = format!("size={kilobytes}k");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path).output();
+        if mounted.is_ok_and(|o| o.status.success()) {
+            return Some(Mounted { path, device: None });
+        }
+        support::skipped("a small disk: mounting one is not permitted here");
+        None
     }
 }
 
-impl Drop for Fat {
+fn is_mount(path: &Path) -> bool {
+    let table = fs::read_to_string("/proc/self/mounts").unwrap();
+    table.lines().any(|line| line.split(' ').nth(1) == path.to_str())
+}
+
+impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        if is_mount(&self.path) {
+            let _ = Command::new("umount").arg("-l").arg(&self.path).status();
+        }
+        if let Some(device) = &self.device {
+            let _ = Command::new("losetup").args(["-d", device]).status();
+        }
     }
 }
 
 #[test]
-fn fat32_disks_carry_an_archive_by_their_free_space() {
+fn a_fat32_and_an_exfat_disk_carry_an_archive() {
     let sample = Sample::new(10, 2, 700);
-    let (Some(one), Some(other)) = (Fat::new(sample.folder.path(), "fat1", 36), Fat::new(sample.folder.path(), "fat2", 36))
-    else {
-        return;
-    };
-    let ran = sample.ship(&[&one.0], &["--json"]).expect(1);
-    let report: Value = serde_json::from_slice(&ran.stdout).unwrap();
-    assert_eq!(report["disks"][0]["read_back_from_disk"], true, "{report}");
-    let ran = sample.ship(&[&other.0], &[]).expect(0);
-    assert!(packs_on(&one.0).len() == 1 && packs_on(&other.0).len() == 1, "{ran}");
-    for disk in [&one.0, &other.0] {
-        run(Command::new("sha256sum").args(["-c", "--strict", "--quiet", "SHA256SUMS"]).current_dir(disk)).expect(0);
+    // fusefat does not know its free space, so there a capacity says how much it takes.
+    for (kind, megabytes, capacity) in [("vfat", 90, "36M".to_owned()), ("exfat", 36, "1T".to_owned())] {
+        let Some(disk) = Mounted::image(sample.folder.path(), kind, megabytes) else { continue };
+        // One pack finds room on it, and the other goes elsewhere.
+        let more = sample.disk(&format!("{kind}-more"));
+        sample.ship(&[&disk.path], &["--anew", "--capacity", &capacity]).expect(1);
+        sample.ship(&[&more], &[]).expect(0);
+        assert!(packs_on(&disk.path).len() == 1 && packs_on(&more).len() == 1, "{kind}");
+        sample.ship(&[&disk.path], &[]).expect(0);
+        for disk in [&disk.path, &more] {
+            run(Command::new("sha256sum").args(["-c", "--strict", "--quiet", "SHA256SUMS"]).current_dir(disk)).expect(0);
+        }
+        let there = sample.path(&format!("{kind}.floe"));
+        receive(&[&more], &there).expect(1);
+        receive(&[&disk.path], &there).expect(0);
+        same(&sample.archive(), &there);
+        holds_exactly(&there, &sample.maildir.items);
     }
+}
+
+#[test]
+fn a_disk_whose_file_system_keeps_everything_in_memory_is_said_to_be_one() {
+    let sample = Sample::new(11, 2, 20);
+    let largest = files(&sample.archive().join("data/packs"));
+    let bytes = largest.iter().map(|f| fs::metadata(sample.archive().join("data/packs").join(f)).unwrap().len()).max().unwrap();
+    let Some(disk) = Mounted::memory(sample.folder.path(), (bytes + bytes / 2) / 1024 + 150) else { return };
+    let ran = sample.ship(&[&disk.path], &[]).expect(1);
+    assert!(ran.text().contains("keeps in memory"), "{ran}");
+    sample.ship(&[&sample.disk("more")], &[]).expect(0);
     let there = sample.path("there.floe");
-    receive(&[&other.0], &there).expect(1);
-    receive(&[&one.0], &there).expect(0);
+    receive(&[&sample.path("more"), &disk.path], &there).expect(0);
     same(&sample.archive(), &there);
-    holds_exactly(&there, &sample.maildir.items);
 }

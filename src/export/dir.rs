@@ -199,9 +199,13 @@ impl Dir {
         }
     }
 
-    /// Bytes that may still be written to its file system, and those of the unit in which it gives them out.
+    /// Bytes that may still be written to its file system, and those of the unit in which it gives them out. One that does not know
+    /// is taken to have room until it says that it is full.
     pub(crate) fn room(&self) -> io::Result<(u64, u64)> {
         let of = rustix::fs::fstatvfs(&self.fd)?;
+        if of.f_blocks == 0 {
+            return Ok((u64::MAX, 1 << 15));
+        }
         Ok((of.f_bavail.saturating_mul(of.f_frsize), of.f_frsize.max(1)))
     }
 
