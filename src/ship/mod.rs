@@ -1,5 +1,5 @@
 //! An archive carried on disks: `ship` spreads its files over as many as are needed, `receive` puts them together again and
-//! says what to send once more (docs/format.md section 10, docs/shipping.md).
+//! says what to send once more (docs/format.md, Disks; docs/shipping.md).
 //!
 //! Files are known by their digests only, whatever is in them. `sheet` is what a disk says of itself, `contents` what lies in an
 //! archive, `copy` how one file gets to the other side whole, `receipt` what the receiver carries back.

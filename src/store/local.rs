@@ -13,7 +13,7 @@ use super::{Store, StoredFile, Upload};
 use crate::error::{Error, Kind, Result};
 
 const PENDING: &str = "pending";
-/// Is there while disks of a shipment are being received and not all is here (docs/format.md section 10).
+/// Is there while disks of a shipment are being received and not all is here (docs/format.md, Disks).
 pub const RECEIVING: &str = "receiving";
 const PENDING_TMP: &str = "pending.tmp";
 /// Files being written lie here until they get their name; the folder is part of the cache.
