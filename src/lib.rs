@@ -27,6 +27,8 @@ pub mod objects;
 pub mod proof;
 pub mod replay;
 pub mod report;
+pub mod salvage;
+pub mod ship;
 pub mod snapshot;
 pub mod source;
 pub mod store;

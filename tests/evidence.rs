@@ -72,7 +72,8 @@ impl Case {
         let args = [&[item.as_str(), "--out", zip.to_str().unwrap()], more].concat();
         run(&mut on(&self.archive(), "evidence", &args)).expect(0);
         let out = self.at(name);
-        let unpack = "import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); assert z.testzip() is None; z.extractall(sys.argv[2])";
+        let unpack =
+            "import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); assert z.testzip() is None; z.extractall(sys.argv[2])";
         run(Command::new("python3").args(["-c", unpack]).arg(&zip).arg(&out)).expect(0);
         out.join(format!("evidence-{}", &item[..16]))
     }
@@ -85,8 +86,11 @@ impl Case {
             run(Command::new("ssh-keygen").args(new).arg(&path)).expect(0);
         }
         let (root, _) = self.root();
-        run(Command::new("ssh-keygen").args(["-Y", "sign", "-q", "-n", &format!("floe-root-{role}"), "-f"]).arg(&path).arg(&root))
-            .expect(0);
+        run(Command::new("ssh-keygen")
+            .args(["-Y", "sign", "-q", "-n", &format!("floe-root-{role}"), "-f"])
+            .arg(&path)
+            .arg(&root))
+        .expect(0);
         let public = fs::read_to_string(path.with_extension("pub")).unwrap();
         let blob = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, public.split(' ').nth(1).unwrap()).unwrap();
         let id = &floe::model::Digest::of(&blob).to_string()[..16];

@@ -6,8 +6,8 @@ mod completions;
 mod diff;
 mod directory;
 mod doctor;
-mod evidence;
 mod events;
+mod evidence;
 mod export;
 mod groupware;
 mod handover;
@@ -20,9 +20,12 @@ mod manifest;
 mod output;
 mod plan;
 mod provision;
+mod receive;
 mod record;
 mod rehearse;
 mod replay;
+mod salvage;
+mod ship;
 mod show;
 mod sign;
 mod snapshot;
@@ -68,6 +71,9 @@ enum Command {
     Diff(diff::Args),
     Export(export::Args),
     Index(index::Args),
+    Ship(ship::Args),
+    Receive(receive::Args),
+    Salvage(salvage::Args),
     Doctor(doctor::Args),
     Plan(plan::Args),
     Provision(provision::Args),
@@ -105,6 +111,9 @@ fn run_with(cli: Cli, out: &mut Output<'_>) -> Result<u8> {
         Command::Diff(args) => diff::run(&args, out),
         Command::Export(args) => export::run(args, out),
         Command::Index(args) => index::run(&args, out),
+        Command::Ship(args) => ship::run(args, out),
+        Command::Receive(args) => receive::run(&args, out),
+        Command::Salvage(args) => salvage::run(&args, out),
         Command::Doctor(args) => doctor::run(&args, out),
         Command::Plan(args) => plan::run(&args, out),
         Command::Provision(args) => provision::run(&args, out),
