@@ -15,6 +15,7 @@ mod man;
 mod manifest;
 mod output;
 mod plan;
+mod protect;
 mod provision;
 mod rehearse;
 mod replay;
@@ -55,6 +56,7 @@ enum Command {
     Diff(diff::Args),
     Export(export::Args),
     Index(index::Args),
+    Protect(protect::Args),
     Doctor(doctor::Args),
     Plan(plan::Args),
     Provision(provision::Args),
@@ -86,6 +88,7 @@ fn run_with(cli: Cli, out: &mut Output<'_>) -> Result<u8> {
         Command::Diff(args) => diff::run(&args, out),
         Command::Export(args) => export::run(args, out),
         Command::Index(args) => index::run(&args, out),
+        Command::Protect(args) => protect::run(&args, out),
         Command::Doctor(args) => doctor::run(&args, out),
         Command::Plan(args) => plan::run(&args, out),
         Command::Provision(args) => provision::run(&args, out),
