@@ -18,6 +18,8 @@ pub const MANIFEST_MAX_BYTES: u64 = 1 << 30;
 pub const ROOT_MAX_BYTES: u64 = 1 << 30;
 /// The files that `tagmanifest-sha256.txt` lists.
 pub const TAG_FILES: [&str; 5] = ["README.txt", "bag-info.txt", "bagit.txt", MANIFEST, "restore.py"];
+/// The manifest of those.
+pub const TAG_MANIFEST: &str = "tagmanifest-sha256.txt";
 const BAGIT: &str = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
 const README: &str = include_str!("README.txt");
 const RESTORE: &str = include_str!("restore.py");
@@ -35,6 +37,13 @@ pub fn files(store: &dyn Store, root: Option<(String, Vec<u8>)>, now: Timestamp)
         payload.push((file.name, Digest::of(&bytes), file.size));
     }
     payload.extend(root.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes), bytes.len() as u64)));
+    let mut files = files_of(payload, now);
+    files.extend(root);
+    Ok(files)
+}
+
+/// The bag files that list this payload: name, digest and size of each file.
+pub fn files_of(mut payload: Vec<(String, Digest, u64)>, now: Timestamp) -> Vec<(String, Vec<u8>)> {
     payload.sort();
     payload.dedup();
     let oxum: u64 = payload.iter().map(|p| p.2).sum();
@@ -55,9 +64,8 @@ pub fn files(store: &dyn Store, root: Option<(String, Vec<u8>)>, now: Timestamp)
         let _ = writeln!(text, "{}  {name}", Digest::of(bytes));
         text
     });
-    files.push(("tagmanifest-sha256.txt".to_owned(), tags.into_bytes()));
-    files.extend(root);
-    Ok(files)
+    files.push((TAG_MANIFEST.to_owned(), tags.into_bytes()));
+    files
 }
 
 /// The files that the manifest lists; nothing is known when it is missing or damaged.

@@ -18,6 +18,7 @@ mod plan;
 mod protect;
 mod provision;
 mod rehearse;
+mod repair;
 mod replay;
 mod show;
 mod snapshot;
@@ -57,6 +58,7 @@ enum Command {
     Export(export::Args),
     Index(index::Args),
     Protect(protect::Args),
+    Repair(repair::Args),
     Doctor(doctor::Args),
     Plan(plan::Args),
     Provision(provision::Args),
@@ -89,6 +91,7 @@ fn run_with(cli: Cli, out: &mut Output<'_>) -> Result<u8> {
         Command::Export(args) => export::run(args, out),
         Command::Index(args) => index::run(&args, out),
         Command::Protect(args) => protect::run(&args, out),
+        Command::Repair(args) => repair::run(&args, out),
         Command::Doctor(args) => doctor::run(&args, out),
         Command::Plan(args) => plan::run(&args, out),
         Command::Provision(args) => provision::run(&args, out),

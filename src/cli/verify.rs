@@ -10,6 +10,7 @@ use crate::archive::{self, Archive, Check, Findings};
 use crate::error::{Error, Result};
 use crate::model::printable;
 use crate::monitor::Terminal;
+use crate::parity;
 use crate::report;
 
 /// Check that an archive is intact
@@ -53,7 +54,8 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     let archive = Archive::open(&args.archive)?;
     let check = Check { full: args.full, snapshot: args.snapshot };
     let begun = Instant::now();
-    let found = archive::verify(&archive, &check, &Terminal::new(args.json))?;
+    let mut found = archive::verify(&archive, &check, &Terminal::new(args.json))?;
+    parity::check(archive.store(), &mut found)?;
     if let Some(folder) = &args.report {
         report::of_check(folder, (&archive, &args.archive), &check, &found, begun.elapsed())?;
     }

@@ -2,12 +2,19 @@
 //!
 //! docs/format.md section 10 says how it lies in the archive; the stock command `par2` reads it too.
 
+mod check;
 mod encode;
 mod field;
+mod find;
+mod matrix;
+mod mend;
 mod name;
 mod packet;
 mod protect;
+mod repair;
 mod set;
 mod sums;
 
+pub use check::check;
 pub use protect::{Done, protect};
+pub use repair::{Lacking, Mended, Repaired, Shortage, repair};

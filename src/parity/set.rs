@@ -9,6 +9,8 @@ use crate::store::Store;
 
 /// Most files that a set may have.
 const FILES_MAX: usize = 32768;
+/// Longest slice that is believed.
+const SLICE_MAX_BYTES: u64 = 256 << 20;
 
 /// What is known of one slice: the digests of its bytes with zeros up to the slice size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +150,7 @@ fn set_of(id: &Hash, packets: &[(String, Packet)]) -> Option<Set> {
     let (_, main) = of(Kind::Main).find(|(_, p)| md5(&p.body) == *id)?;
     let slice_bytes = u64::from_le_bytes(number(&main.body, 0)?);
     let count = u32::from_le_bytes(number(&main.body, 8)?) as usize;
-    if slice_bytes == 0 || !slice_bytes.is_multiple_of(4) || count == 0 || count > FILES_MAX {
+    if slice_bytes == 0 || slice_bytes > SLICE_MAX_BYTES || !slice_bytes.is_multiple_of(4) || count == 0 || count > FILES_MAX {
         return None;
     }
     let about: HashMap<Hash, &[u8]> = of(Kind::File).filter_map(|(_, p)| Some((number(&p.body, 0)?, &*p.body))).collect();
