@@ -1,6 +1,6 @@
 //! Makes the missing slices of a set from those that are there and its recovery slices.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 
 use md5::{Digest as _, Md5};
@@ -135,6 +135,11 @@ impl Solved<'_> {
     /// Slices of a file that were made anew.
     pub fn made(&self, file: usize) -> usize {
         self.missing.iter().filter(|n| self.located.slices[**n].file == file).count()
+    }
+
+    /// The files that slices were found in.
+    pub fn sources(&self) -> BTreeSet<String> {
+        self.located.places.iter().flatten().map(|place| place.file.clone()).collect()
     }
 
     /// Writes a file of the set; gives its digest.

@@ -213,7 +213,7 @@ impl<'a> Bench<'a> {
         for (name, wanted) in needy {
             let outcome = match self.elsewhere(&name, &wanted)? {
                 Some(mended) => Ok(mended),
-                None => self.from_recovery(&name, &wanted)?,
+                None => self.from_recovery(&name, &wanted, report)?,
             };
             match outcome {
                 Ok(mended) => report.mended.push(mended),
@@ -242,12 +242,17 @@ impl<'a> Bench<'a> {
     }
 
     /// Makes the file from what is left of it and recovery data, with the first set that suffices.
-    fn from_recovery(&mut self, name: &str, wanted: &Wanted) -> Result<std::result::Result<Mended, Lacking>> {
+    fn from_recovery(
+        &mut self,
+        name: &str,
+        wanted: &Wanted,
+        report: &mut Repaired,
+    ) -> Result<std::result::Result<Mended, Lacking>> {
         let mut lacking = Lacking { file: name.to_owned(), slices: None, why: "it has no recovery data".to_owned() };
         let sets = self.sets;
         for set in sets {
             let Some(number) = set.files.iter().position(|f| place_of(&f.name).as_deref() == Some(name)) else { continue };
-            match self.from_set(set, number, name, wanted) {
+            match self.from_set((set, number), name, wanted, report) {
                 Ok(Ok(mended)) => return Ok(Ok(mended)),
                 Ok(Err(shortage)) => {
                     let (missing, recovery) = (shortage.missing, shortage.recovery);
@@ -268,10 +273,10 @@ impl<'a> Bench<'a> {
 
     fn from_set(
         &mut self,
-        set: &Set,
-        number: usize,
+        (set, number): (&Set, usize),
         name: &str,
         wanted: &Wanted,
+        report: &mut Repaired,
     ) -> Result<std::result::Result<Mended, Shortage>> {
         let there: HashMap<String, StoredFile> = self.seen.iter().map(|s| (s.file.name.clone(), s.file.clone())).collect();
         let located = Located::find(self.store, set, &there, &self.suspects(name));
@@ -284,6 +289,11 @@ impl<'a> Bench<'a> {
         }
         let bytes = set.files.get(number).map_or(0, |f| f.bytes);
         let slices = solved.made(number);
+        // What it was made of is what is left of it, when it lies there under a name that nothing has.
+        for used in solved.sources().into_iter().filter(|used| used.starts_with("data/") && Said::by(used).is_none()) {
+            self.set_aside(&used)?;
+            report.set_aside.push(used);
+        }
         self.put(upload, name, (digest, bytes))?;
         Ok(Ok(Mended { file: name.to_owned(), slices, was: None }))
     }
