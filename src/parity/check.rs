@@ -26,22 +26,16 @@ pub fn check(store: &dyn Store, found: &mut Findings) -> Result<()> {
     let by_name: BTreeSet<&str> = parity.iter().map(|file| file.name.as_str()).collect();
     let bare = there.iter().filter(|(parity, file)| listed.contains(&file.name) && !by_name.contains(parity.as_str()));
     found.warnings.extend(bare.map(|(_, file)| format!("{} has no recovery data; 'floe protect' makes some", file.name)));
-    let checked: Vec<Result<Option<String>>> = parity
-        .par_iter()
-        .filter_map(|file| Some((file, there.get(&file.name)?)))
-        .map(|(file, protects)| {
-            Ok(match state_of(store, (&file.name, file.size), (last(&protects.name), protects.size))? {
-                State::Whole(_) => None,
-                State::Broken(why) => Some(format!("{}: {why}; 'floe protect' makes it anew", file.name)),
-            })
-        })
-        .collect();
-    for result in checked {
-        match result {
-            Ok(text) => found.warnings.extend(text),
-            Err(e) => found.warnings.push(format!("recovery data cannot be read: {e}")),
-        }
-    }
+    let broken = |(file, protects): (&StoredFile, &StoredFile)| match state_of(
+        store,
+        (&file.name, file.size),
+        (last(&protects.name), protects.size),
+    ) {
+        State::Whole(_) => None,
+        State::Broken(why) => Some(format!("{}: {why}; 'floe protect' makes it anew", file.name)),
+    };
+    let known: Vec<(&StoredFile, &StoredFile)> = parity.iter().filter_map(|file| Some((file, there.get(&file.name)?))).collect();
+    found.warnings.extend(known.into_par_iter().filter_map(broken).collect::<Vec<String>>());
     // The rest belongs to files that are not there, or was made by other programs.
     if parity.iter().any(|file| !there.contains_key(&file.name)) {
         let names: BTreeSet<&str> = there.values().map(|file| file.name.as_str()).collect();

@@ -48,14 +48,34 @@ impl Layout {
     }
 }
 
-/// Writes the recovery file of a pack or root, unless its digest is not one that `fits`; returns its size, or `None` then.
+/// What came of a file.
+pub enum Encoded {
+    /// Its recovery file was written, of so many bytes.
+    Written(u64),
+    /// Nothing was written: what is wrong with the file.
+    Damaged(String),
+}
+
+/// Writes the recovery file of a pack or root, unless its digest is not one that `fits`.
 ///
 /// # Errors
-/// `Kind::Storage` when the disk fails.
-pub fn encode(store: &dyn Store, file: &StoredFile, percent: u8, fits: &dyn Fn(&Digest) -> bool) -> Result<Option<u64>> {
+/// `Kind::Storage` when it cannot be written.
+pub fn encode(store: &dyn Store, file: &StoredFile, percent: u8, fits: &dyn Fn(&Digest) -> bool) -> Result<Encoded> {
     let layout = Layout::of(file.size, percent);
     let mut encoder = Encoder::new(layout);
-    let per_batch = (BATCH_BYTES / layout.slice_bytes).max(1) * layout.slice_bytes;
+    if let Err(e) = read_all(store, file, &mut encoder) {
+        return Ok(Encoded::Damaged(e.to_string()));
+    }
+    if !fits(&encoder.sha256.clone().finish()) {
+        return Ok(Encoded::Damaged(format!("{} is not what its name says", file.name)));
+    }
+    write(store, file, &layout, &encoder).map(Encoded::Written)
+}
+
+/// Hands the file to the encoder; the next part is read while one is worked on.
+fn read_all(store: &dyn Store, file: &StoredFile, encoder: &mut Encoder) -> Result<()> {
+    let slice_bytes = encoder.layout.slice_bytes;
+    let per_batch = (BATCH_BYTES / slice_bytes).max(1) * slice_bytes;
     let mut batch = read(store, file, 0, per_batch)?;
     let mut at = 0;
     while at < file.size {
@@ -63,10 +83,7 @@ pub fn encode(store: &dyn Store, file: &StoredFile, percent: u8, fits: &dyn Fn(&
         let (next, ()) = rayon::join(|| read(store, file, at, per_batch), || encoder.add(&batch));
         batch = next?;
     }
-    if !fits(&encoder.sha256.clone().finish()) {
-        return Ok(None);
-    }
-    write(store, file, &layout, &encoder).map(Some)
+    Ok(())
 }
 
 fn read(store: &dyn Store, file: &StoredFile, at: u64, bytes: u64) -> Result<Vec<u8>> {

@@ -90,45 +90,42 @@ pub fn number<const N: usize>(body: &[u8], at: usize) -> Option<[u8; N]> {
     body.get(at..at.checked_add(N)?)?.try_into().ok()
 }
 
-/// Finds the whole packets of a file, whatever else is in it.
-///
-/// # Errors
-/// `Kind::Storage` when it cannot be read.
-pub fn packets(store: &dyn Store, name: &str, size: u64) -> Result<Packets> {
+/// Finds the whole packets of a file, whatever else is in it. What cannot be read is as good as damaged.
+pub fn packets(store: &dyn Store, name: &str, size: u64) -> Packets {
     let mut found = Packets { whole: Vec::new(), gapless: true };
     // A file made to be slow has headers everywhere, each of a packet up to its end.
     let mut budget = size.saturating_mul(4);
     let mut at = 0;
     while at < size {
-        match read_packet(store, name, (at, size), &mut budget)? {
-            Some(packet) => {
-                at = packet.at + packet.bytes;
-                found.whole.push(packet);
-            }
-            None => {
-                found.gapless = false;
-                at = next_magic(store, name, at + 1, size)?;
-            }
+        if let Ok(Some(packet)) = read_packet(store, name, (at, size), &mut budget) {
+            at = packet.at + packet.bytes;
+            found.whole.push(packet);
+        } else {
+            found.gapless = false;
+            at = next_magic(store, name, at + 1, size);
         }
     }
-    Ok(found)
+    found
 }
 
 /// Where the next packet may begin, or the end.
-fn next_magic(store: &dyn Store, name: &str, mut at: u64, size: u64) -> Result<u64> {
+fn next_magic(store: &dyn Store, name: &str, mut at: u64, size: u64) -> u64 {
     let finder = memchr::memmem::Finder::new(MAGIC);
+    let mut window = vec![0; WINDOW_BYTES as usize];
     while at < size {
-        let mut window = vec![0; (size - at).min(WINDOW_BYTES) as usize];
-        store.read_at(name, at, &mut window)?;
-        if let Some(found) = finder.find(&window) {
-            return Ok(at + found as u64);
+        let window = &mut window[..(size - at).min(WINDOW_BYTES) as usize];
+        if store.read_at(name, at, window).is_err() {
+            window.fill(0);
+        }
+        if let Some(found) = finder.find(window) {
+            return at + found as u64;
         }
         if at + window.len() as u64 == size {
-            return Ok(size);
+            return size;
         }
         at += (window.len() + 1 - MAGIC.len()) as u64;
     }
-    Ok(size)
+    size
 }
 
 /// The packet that begins here, if there is a whole one.

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::encode::{Layout, encode};
+use super::encode::{Encoded, Layout, encode};
 use super::name::{PACKS, ROOTS, Said, last, parity_of};
 use super::set::{State, state_of};
 use crate::archive::bag;
 use crate::error::{Error, Result};
+use crate::model::Digest;
 use crate::monitor::Monitor;
 use crate::store::{LocalStore, Store, StoredFile};
 
@@ -50,7 +51,7 @@ pub fn protect(path: &Path, percent: u8, monitor: &dyn Monitor) -> Result<Done> 
     let mut needy = Vec::new();
     for file in there.iter().filter(|f| listed.contains(&f.name)) {
         let known = parity.iter().find(|p| p.name == parity_of(&file.name));
-        if needs(&store, file, known, percent, &mut done)? {
+        if needs(&store, file, known, percent, &mut done) {
             needy.push(file);
         }
     }
@@ -71,36 +72,33 @@ pub(super) fn stored(store: &dyn Store) -> Result<Vec<StoredFile>> {
 }
 
 /// Has the file no recovery data yet that is whole and enough?
-fn needs(store: &LocalStore, file: &StoredFile, known: Option<&StoredFile>, percent: u8, done: &mut Done) -> Result<bool> {
-    let Some(known) = known else { return Ok(true) };
-    match state_of(store, (&known.name, known.size), (last(&file.name), file.size))? {
+fn needs(store: &LocalStore, file: &StoredFile, known: Option<&StoredFile>, percent: u8, done: &mut Done) -> bool {
+    let Some(known) = known else { return true };
+    match state_of(store, (&known.name, known.size), (last(&file.name), file.size)) {
         State::Whole(recovery) if recovery as u64 >= Layout::of(file.size, percent).recovery => {
             done.kept += 1;
-            Ok(false)
+            false
         }
-        State::Whole(_) => Ok(true),
+        State::Whole(_) => true,
         State::Broken(_) => {
             done.renewed.push(known.name.clone());
-            Ok(true)
+            true
         }
     }
 }
 
 fn one(store: &LocalStore, file: &StoredFile, percent: u8, done: &mut Done) -> Result<()> {
     let said = Said::by(&file.name);
-    let written = match &said {
-        Some(said) if file.size > 0 => encode(store, file, percent, &|digest| said.fits(digest))?,
-        _ => None,
-    };
-    match written {
-        Some(bytes) => {
+    let fits = |digest: &Digest| said.as_ref().is_some_and(|said| said.fits(digest));
+    match encode(store, file, percent, &fits)? {
+        Encoded::Written(bytes) => {
             done.added += 1;
             done.protected_bytes += file.size;
             done.parity_bytes += bytes;
         }
-        None => {
+        Encoded::Damaged(why) => {
             done.renewed.retain(|name| *name != parity_of(&file.name));
-            done.damaged.push(format!("{} is not what its name says", file.name));
+            done.damaged.push(why);
         }
     }
     Ok(())

@@ -96,11 +96,8 @@ pub enum State {
 }
 
 /// Is a recovery file of floe as it was written for this file of this size?
-///
-/// # Errors
-/// `Kind::Storage` when it cannot be read.
-pub fn state_of(store: &dyn Store, file: (&str, u64), protects: (&str, u64)) -> Result<State> {
-    let found = packets(store, file.0, file.1)?;
+pub fn state_of(store: &dyn Store, file: (&str, u64), protects: (&str, u64)) -> State {
+    let found = packets(store, file.0, file.1);
     let ends = found.whole.last().is_some_and(|p| p.kind == Kind::Creator);
     let mut exponents: Vec<u32> = found
         .whole
@@ -112,25 +109,25 @@ pub fn state_of(store: &dyn Store, file: (&str, u64), protects: (&str, u64)) -> 
     exponents.sort_unstable();
     let is_complete = exponents.iter().enumerate().all(|(n, e)| n as u32 == *e) && !exponents.is_empty();
     if !found.gapless || !ends || !is_complete {
-        return Ok(State::Broken("it is cut or damaged"));
+        return State::Broken("it is cut or damaged");
     }
     let packets = found.whole.into_iter().map(|p| (file.0.to_owned(), p)).collect();
-    Ok(match sets_of(packets).as_slice() {
+    match sets_of(packets).as_slice() {
         [Set { files, .. }] if matches!(files.as_slice(), [f] if f.name == protects.0 && f.bytes == protects.1) => {
             State::Whole(exponents.len())
         }
         _ => State::Broken("it is the recovery data of something else"),
-    })
+    }
 }
 
 /// Reads all sets that lie in the folder `parity/`, as far as their packets are whole.
 ///
 /// # Errors
-/// `Kind::Storage` when it cannot be read.
+/// `Kind::Storage` when the folder cannot be read.
 pub fn read_sets(store: &dyn Store) -> Result<Vec<Set>> {
     let mut all = Vec::new();
     for file in store.list("parity")?.into_iter().filter(|f| f.name.ends_with(".par2")) {
-        let found = packets(store, &file.name, file.size)?;
+        let found = packets(store, &file.name, file.size);
         all.extend(found.whole.into_iter().map(|p| (file.name.clone(), p)));
     }
     Ok(sets_of(all))
