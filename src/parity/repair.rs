@@ -3,7 +3,7 @@
 //! A mended file is written under another name, checked, and takes its place by a rename. What lay there goes to the folder `damaged/` and is
 //! removed only when a full check has found the whole archive intact. Killed at any moment, the next run finds everything by content.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -179,11 +179,12 @@ impl<'a> Bench<'a> {
 
     /// What must be there: what the manifest lists and what recovery data was made for.
     fn list_wanted(&mut self) {
+        let known = self.known();
         for (digest, name) in &self.manifest {
             let Some(said) = Said::by(name).filter(|said| said.fits(digest)) else { continue };
-            // In a damaged manifest a root's time may be wrong; then the root lies there under its right name.
-            let elsewhere = !self.bag_is_whole && self.seen.iter().any(|s| s.digest == Some(*digest) && is_right(s));
-            if self.is_intact(name, &said) || !elsewhere {
+            // In a damaged manifest a root's time may be wrong; then the root is known under its right name.
+            let elsewhere = || known.iter().any(|known| Said::by(known).as_ref() == Some(&said));
+            if self.bag_is_whole || known.contains(name) || !elsewhere() {
                 self.wanted.insert(name.clone(), Wanted { said, listed: Some(*digest), bytes: None });
             }
         }
@@ -200,6 +201,12 @@ impl<'a> Bench<'a> {
                 }
             }
         }
+    }
+
+    /// Names of packs and roots that lie there or have recovery data.
+    fn known(&self) -> BTreeSet<String> {
+        let protected = self.sets.iter().flat_map(|set| &set.files).filter_map(|file| place_of(&file.name));
+        self.seen.iter().map(|s| s.file.name.clone()).chain(protected).collect()
     }
 
     fn is_intact(&self, name: &str, said: &Said) -> bool {
