@@ -18,7 +18,7 @@ use super::protect::stored;
 use super::set::{Set, read_sets};
 use crate::archive::{self, Archive, Check, Findings, bag, rebuild_index};
 use crate::error::{Error, Kind, Result};
-use crate::model::Digest;
+use crate::model::{Digest, Hasher};
 use crate::monitor::Monitor;
 use crate::store::{LocalStore, Store, StoredFile, Upload};
 
@@ -237,13 +237,17 @@ impl<'a> Bench<'a> {
         let twin = self.seen.iter().find(|s| s.digest.is_some_and(|d| wanted.fits(&d)));
         let Some((file, digest)) = twin.and_then(|s| Some((s.file.clone(), s.digest?))) else { return Ok(None) };
         let mut upload = self.store.upload()?;
-        let mut written = Ok(());
+        let (mut written, mut hasher) = (Ok(()), Hasher::new());
         each_piece(self.store, &file.name, (0, file.size), &mut |piece| {
+            hasher.update(piece);
             if written.is_ok() {
                 written = upload.write_all(piece);
             }
         })?;
         written.map_err(|e| Error::new(Kind::Storage, "cannot write a mended file").because(e))?;
+        if hasher.finish() != digest {
+            return Err(Error::damage("a file changed while it was copied").with("file", &file.name).hint("repair again"));
+        }
         self.put(upload, name, (digest, file.size))?;
         Ok(Some(Mended { file: name.to_owned(), slices: 0, was: Some(file.name) }))
     }
