@@ -19,10 +19,12 @@ mod man;
 mod manifest;
 mod output;
 mod plan;
+mod protect;
 mod provision;
 mod receive;
 mod record;
 mod rehearse;
+mod repair;
 mod replay;
 mod salvage;
 mod ship;
@@ -74,6 +76,8 @@ enum Command {
     Ship(ship::Args),
     Receive(receive::Args),
     Salvage(salvage::Args),
+    Protect(protect::Args),
+    Repair(repair::Args),
     Doctor(doctor::Args),
     Plan(plan::Args),
     Provision(provision::Args),
@@ -114,6 +118,8 @@ fn run_with(cli: Cli, out: &mut Output<'_>) -> Result<u8> {
         Command::Ship(args) => ship::run(args, out),
         Command::Receive(args) => receive::run(&args, out),
         Command::Salvage(args) => salvage::run(&args, out),
+        Command::Protect(args) => protect::run(&args, out),
+        Command::Repair(args) => repair::run(&args, out),
         Command::Doctor(args) => doctor::run(&args, out),
         Command::Plan(args) => plan::run(&args, out),
         Command::Provision(args) => provision::run(&args, out),

@@ -10,6 +10,7 @@ use crate::archive::{self, Archive, Check, Findings};
 use crate::error::{Error, Kind, Result};
 use crate::model::printable;
 use crate::monitor::Terminal;
+use crate::parity;
 use crate::proof::events::{self, Event, EventType};
 use crate::proof::key::{self, Demanded};
 use crate::proof::signature::Signature;
@@ -88,6 +89,7 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
         // What was found is told all the same.
         found.warnings.push(format!("this check is not in the record of events: {e}"));
     }
+    parity::check(archive.store(), &mut found)?;
     if let Some(folder) = &args.report {
         report::of_check(folder, (&archive, &args.archive), &check, &found, begun.elapsed())?;
     }
