@@ -202,7 +202,8 @@ pub struct Blinding(Hmac<Sha256>);
 
 impl Blinding {
     fn new(key: &[u8]) -> Result<Self> {
-        let mac = Hmac::new_from_slice(key).map_err(|e| Error::new(Kind::Internal, "cannot use the secret of proofs").because(e))?;
+        let mac =
+            Hmac::new_from_slice(key).map_err(|e| Error::new(Kind::Internal, "cannot use the secret of proofs").because(e))?;
         Ok(Blinding(mac))
     }
 
@@ -468,8 +469,7 @@ mod tests {
         }
         let k = leaves.len().next_power_of_two() / 2;
         let (left, right) = leaves.split_at(k);
-        let (mut path, beside) =
-            if m < k { (path_defined(m, left), right) } else { (path_defined(m - k, right), left) };
+        let (mut path, beside) = if m < k { (path_defined(m, left), right) } else { (path_defined(m - k, right), left) };
         path.push(defined(beside));
         path
     }

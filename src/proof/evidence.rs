@@ -349,8 +349,8 @@ fn extension(kind: CollectionKind, component: Option<&str>) -> &'static str {
 /// Writes the zip under another name and gives it its own when it is whole; the bytes of it.
 fn write(archive: &Archive, out: &Path, proof: &Proof, root: &[u8], sides: &[(String, Vec<u8>)]) -> Result<u64> {
     let file = NewFile::create(out)?;
-    let mut json = serde_json::to_vec_pretty(proof)
-        .map_err(|e| Error::new(Kind::Internal, "cannot write the proof as JSON").because(e))?;
+    let mut json =
+        serde_json::to_vec_pretty(proof).map_err(|e| Error::new(Kind::Internal, "cannot write the proof as JSON").because(e))?;
     json.push(b'\n');
     {
         let top = format!("evidence-{}", &proof.item.sha256.to_string()[..16]);

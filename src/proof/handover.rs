@@ -232,11 +232,16 @@ fn accounts(sheet: &mut Sheet, handover: &Handover, snapshot: &Snapshot) {
 
 fn fingerprints(sheet: &mut Sheet, handover: &Handover) {
     sheet.raw("<h2>Fingerprints (SHA-256; words: BIP 39 English)</h2>");
-    for (what, print) in [("Root: all that was captured, and all snapshots before", &handover.root), ("Manifest: every file of the archive's payload", &handover.manifest)] {
+    for (what, print) in [
+        ("Root: all that was captured, and all snapshots before", &handover.root),
+        ("Manifest: every file of the archive's payload", &handover.manifest),
+    ] {
         sheet.raw("<div class=\"print\"><p>").raw(what).raw("</p><p class=\"hex\">").text(&print.grouped);
         sheet.raw("</p><p class=\"words\">").text(&print.words).raw("</p></div>");
     }
-    sheet.raw("<p>Who receives it compares both, in the archive's folder: <code>sha256sum data/snapshots/").text(&handover.snapshot);
+    sheet
+        .raw("<p>Who receives it compares both, in the archive's folder: <code>sha256sum data/snapshots/")
+        .text(&handover.snapshot);
     sheet.raw(".json* ").raw(MANIFEST).raw("</code>, then checks every file: <code>sha256sum -c ").raw(MANIFEST);
     sheet.raw("</code> or <code>floe verify . --full</code>.</p>");
 }
@@ -263,8 +268,15 @@ fn custody(sheet: &mut Sheet, handover: &Handover) {
 fn lines_to_sign(sheet: &mut Sheet) {
     sheet.raw("<h2>Handed over</h2><p>Disks (maker, serial number) and seals: ");
     sheet.raw("________________________________________________________________________</p><div class=\"sign\">");
-    for (who, word) in [("Given by", "fingerprints compared with the archive"), ("Carried by", "seals whole when taken and given"), ("Received by", "fingerprints compared with this sheet")] {
-        sheet.raw("<div><b>").raw(who).raw("</b><span></span><small>name, organisation</small><span></span><small>date, time, place</small>");
+    for (who, word) in [
+        ("Given by", "fingerprints compared with the archive"),
+        ("Carried by", "seals whole when taken and given"),
+        ("Received by", "fingerprints compared with this sheet"),
+    ] {
+        sheet
+            .raw("<div><b>")
+            .raw(who)
+            .raw("</b><span></span><small>name, organisation</small><span></span><small>date, time, place</small>");
         sheet.raw("<span></span><small>signature; by it: ").raw(word).raw("</small></div>");
     }
     sheet.raw("</div>");

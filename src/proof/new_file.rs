@@ -20,7 +20,9 @@ impl NewFile {
     /// `Kind::Usage` when there is something of this name, `Kind::Storage` when its folder cannot be written to.
     pub fn create(out: &Path) -> Result<Self> {
         if out.symlink_metadata().is_ok() {
-            return Err(Error::usage("there is a file of this name already").with("file", out.display()).hint("name another one"));
+            return Err(Error::usage("there is a file of this name already")
+                .with("file", out.display())
+                .hint("name another one"));
         }
         let file = NamedTempFile::with_prefix_in(".floe-", folder_of(out)).map_err(|e| failed(out, e))?;
         Ok(NewFile { file, out: out.to_owned() })

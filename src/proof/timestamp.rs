@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::der::{self, Reader};
 use super::RootFile;
+use super::der::{self, Reader};
 use crate::archive::Findings;
 use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
@@ -285,7 +285,8 @@ fn moment(text: &[u8]) -> Result<String> {
     let text = std::str::from_utf8(text).ok().and_then(|t| t.strip_suffix('Z')).ok_or_else(malformed)?;
     let (whole, fraction) = text.split_at_checked(14).ok_or_else(malformed)?;
     let shown = jiff::civil::DateTime::strptime("%Y%m%d%H%M%S", whole).map_err(|e| malformed().because(e))?;
-    if !fraction.is_empty() && !fraction.strip_prefix('.').is_some_and(|f| !f.is_empty() && f.bytes().all(|b| b.is_ascii_digit())) {
+    if !fraction.is_empty() && !fraction.strip_prefix('.').is_some_and(|f| !f.is_empty() && f.bytes().all(|b| b.is_ascii_digit()))
+    {
         return Err(malformed());
     }
     Ok(format!("{}{fraction}Z", shown.strftime("%Y-%m-%dT%H:%M:%S")))
@@ -313,7 +314,9 @@ mod tests {
     fn times_are_read_with_and_without_a_fraction() {
         assert_eq!(moment(b"20261122210500Z").unwrap(), "2026-11-22T21:05:00Z");
         assert_eq!(moment(b"20261122210500.25Z").unwrap(), "2026-11-22T21:05:00.25Z");
-        for bad in ["20261122210500", "20261322210500Z", "2026112221050Z", "20261122210500.Z", "20261122210500+01Z", "\u{e4}\u{e4}Z"] {
+        for bad in
+            ["20261122210500", "20261322210500Z", "2026112221050Z", "20261122210500.Z", "20261122210500+01Z", "\u{e4}\u{e4}Z"]
+        {
             assert!(moment(bad.as_bytes()).is_err(), "{bad}");
         }
     }

@@ -34,9 +34,15 @@ mod tests {
         let of = |bytes: [u8; 32]| words(&Digest::from_bytes(bytes)).join(" ");
         assert_eq!(of([0; 32]), ["abandon "; 23].concat() + "art");
         assert_eq!(of([0xff; 32]), ["zoo "; 23].concat() + "vote");
-        assert_eq!(of([0x7f; 32]), "legal winner thank year wave sausage worth useful legal winner thank year wave sausage worth \
-            useful legal winner thank year wave sausage worth title");
-        assert_eq!(of([0x80; 32]), "letter advice cage absurd amount doctor acoustic avoid letter advice cage absurd amount doctor \
-            acoustic avoid letter advice cage absurd amount doctor acoustic bless");
+        assert_eq!(
+            of([0x7f; 32]),
+            "legal winner thank year wave sausage worth useful legal winner thank year wave sausage worth \
+            useful legal winner thank year wave sausage worth title"
+        );
+        assert_eq!(
+            of([0x80; 32]),
+            "letter advice cage absurd amount doctor acoustic avoid letter advice cage absurd amount doctor \
+            acoustic avoid letter advice cage absurd amount doctor acoustic bless"
+        );
     }
 }

@@ -276,7 +276,9 @@ impl<'a> Pipeline<'a> {
     }
 
     fn end(&mut self) -> Result<()> {
-        let Some(Open { from, listing, tree, exceptions, originals, ledger, records, grown }) = self.open.take() else { return Ok(()) };
+        let Some(Open { from, listing, tree, exceptions, originals, ledger, records, grown }) = self.open.take() else {
+            return Ok(());
+        };
         let exceptions = if exceptions.bytes() == 0 { None } else { Some(exceptions.finish(self.writer)?) };
         let listing = listing.finish(self.writer)?;
         self.trees.end(listing, &tree);
