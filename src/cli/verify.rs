@@ -26,8 +26,7 @@ use crate::report;
 /// With --signed-by each of the given keys must have signed the newest root, or that of --snapshot. With --since it is proven that
 /// nothing was changed that was there when you saw that root: the chain of roots leads to it, and what it and those before it name is there.
 ///
-/// Examples: floe verify acme.floe --full
-///           floe verify acme.floe --signed-by operator.pub --since 5f1c...e09a
+/// Example: floe verify acme.floe --full --signed-by operator.pub
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The archive
