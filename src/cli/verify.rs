@@ -14,7 +14,7 @@ use crate::proof::events::{self, Event, EventType};
 use crate::proof::key::{self, Demanded};
 use crate::proof::signature::Signature;
 use crate::proof::since::{self, Since};
-use crate::proof::{self, RootFile};
+use crate::proof::{self, RootFile, tombstone};
 use crate::report;
 
 /// Check that an archive is intact
@@ -72,7 +72,8 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     let demanded = args.signed_by.iter().map(|file| key::read_public(file)).collect::<Result<Vec<_>>>()?.concat();
     let since = args.since.as_deref().map(since::digest_of).transpose()?;
     let archive = Archive::open(&args.archive)?;
-    let check = Check { full: args.full, present: since.is_some(), snapshot: args.snapshot.clone() };
+    let forgotten = tombstone::forgotten(archive.store())?;
+    let check = Check { full: args.full, present: since.is_some(), forgotten, snapshot: args.snapshot.clone() };
     let begun = Instant::now();
     let mut found = archive::verify(&archive, &check, &Terminal::new(args.json))?;
     let signatures = proof::check(&archive, &mut found)?;

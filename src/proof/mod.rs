@@ -1,10 +1,13 @@
 //! What makes an archive stand up to an auditor: signatures on its roots, and the record of what happened to it.
 
 pub mod events;
+pub mod forget;
+pub mod hold;
 pub mod key;
 mod root_file;
 pub mod signature;
 pub mod since;
+pub mod tombstone;
 
 use crate::archive::{Archive, Findings};
 use crate::error::Result;
@@ -23,6 +26,8 @@ pub fn check(archive: &Archive, found: &mut Findings) -> Result<Vec<signature::S
         }
     }
     found.warnings.extend(others.iter().map(|file| format!("{file} is not called like a signature, and was not checked")));
+    found.damage.extend(hold::all(archive.store())?.into_iter().filter_map(Result::err).map(|e| e.to_string()));
+    tombstone::check(archive.store(), found)?;
     events::check(archive, found)?;
     order(archive, found)?;
     Ok(signatures)
