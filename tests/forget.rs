@@ -116,12 +116,20 @@ fn a_forgotten_account_is_gone_from_every_pack_and_all_else_comes_out_as_before(
     assert!(state(&sample.archive) == before && sample.packs_hold(SECRET));
 
     let ran = sample.forget(&["--account", "boris", "--remove-for-good"]).expect(0);
-    assert!(ran.text().contains("6 items in 3 listings") || ran.text().contains("items in 3 listings"), "{ran}");
+    // Two, four and six messages in three snapshots.
+    assert!(ran.text().contains("with 12 items in 3 listings"), "{ran}");
     assert!(!sample.packs_hold(SECRET));
     sample.is_a_bag();
     for root in before.keys().filter(|f| f.starts_with("data/snapshots") || f.starts_with("signatures")) {
         assert_eq!(state(&sample.archive)[root], before[root], "{}", root.display());
     }
+    let report = sample.archive.with_extension("report");
+    run(&mut on(&sample.archive, "verify", &["--report", report.to_str().unwrap()])).expect(1);
+    let told: serde_json::Value = serde_json::from_slice(&fs::read(report.join("report.json")).unwrap()).unwrap();
+    assert_eq!(told["verdict"]["result"], "PASS WITH EXCEPTIONS", "{}", told["verdict"]);
+    assert_eq!((&told["seals"][0]["by"], &told["seals"][0]["good"]), (&"operator".into(), &true.into()));
+    let events: Vec<&str> = told["custody"].as_array().unwrap().iter().map(|e| e["event"].as_str().unwrap()).collect();
+    assert!(events.contains(&"deaccession") && events.contains(&"digital signature generation"), "{events:?}");
     let ran = sample.verify().expect(1);
     for part in ["PASS WITH EXCEPTIONS", "removed for good", "B. Legal", "erasure request 12", "by the operator with"] {
         assert!(ran.text().contains(part), "{part}: {ran}");
@@ -239,8 +247,22 @@ fn what_is_missing_without_a_good_tombstone_is_damage() {
     for bad in [["--account", "nobody"], ["--snapshot", "1999"]] {
         sample.forget(&[bad[0], bad[1], "--remove-for-good"]).expect(64);
     }
-    // An old pack that comes back goes again with the next writer.
     sample.verify().expect(1);
+}
+
+#[test]
+fn an_old_pack_that_comes_back_goes_again_with_the_next_writer() {
+    let sample = Sample::new();
+    let old = sample.archive.with_extension("old");
+    copy(&sample.archive.join("data/packs"), &old);
+    sample.forget(&["--account", "boris", "--remove-for-good"]).expect(0);
+    copy(&old, &sample.archive.join("data/packs"));
+    assert!(sample.packs_hold(SECRET));
+    assert!(!sample.verify().text().contains("damaged:"));
+    run(&mut snapshot(&[("anna", &sample.anna.root)], &sample.archive)).expect(0);
+    assert!(!sample.packs_hold(SECRET));
+    sample.verify().expect(1);
+    sample.is_a_bag();
 }
 
 /// Every call that changes the names or the durability of files.

@@ -79,15 +79,15 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     let signatures = proof::check(&archive, &mut found)?;
     let signed = signed_by(&archive, &args, &demanded, &signatures, &mut found)?;
     let since = since.map(|root| since::check(&archive, root, &mut found.damage)).transpose()?;
+    // The report tells of this check itself, so it comes before the record does.
+    let report = args.report.as_ref().map(|to| report::of_check(to, (&archive, &args.archive), &check, &found, begun.elapsed()));
     if args.record
         && let Err(e) = record(&args, &archive, &found)
     {
         // What was found is told all the same.
         found.warnings.push(format!("this check is not in the record of events: {e}"));
     }
-    if let Some(folder) = &args.report {
-        report::of_check(folder, (&archive, &args.archive), &check, &found, begun.elapsed())?;
-    }
+    report.transpose()?;
     let damage = format!("the archive has {} damages", found.damage.len());
     let verdict = verdict(&found, args.full);
     if args.json {
