@@ -23,6 +23,9 @@ const BAGIT: &str = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
 const README: &str = include_str!("README.txt");
 const RESTORE: &str = include_str!("restore.py");
 
+const INFO: &str = "bag-info.txt";
+/// Folders of the payload whose files are small.
+pub const SMALL_FOLDERS: [&str; 3] = ["data/holds", "data/snapshots", "data/tombstones"];
 /// Folders outside of the payload whose files the tag manifest lists.
 const TAG_FOLDERS: [&str; 1] = ["signatures"];
 
@@ -34,22 +37,49 @@ pub fn files(
     events: Option<(String, Vec<u8>)>,
     now: Timestamp,
 ) -> Result<Vec<(String, Vec<u8>)>> {
+    whole(store, root.into_iter().collect(), events, &[], now)
+}
+
+/// As [`files`], for new files of the payload, and without some packs that are there. The record of events is the caller's.
+///
+/// # Errors
+/// As [`files`].
+pub fn without_packs(
+    store: &dyn Store,
+    new: Vec<(String, Vec<u8>)>,
+    packs: &[Digest],
+    now: Timestamp,
+) -> Result<Vec<(String, Vec<u8>)>> {
+    whole(store, new, None, packs, now)
+}
+
+fn whole(
+    store: &dyn Store,
+    new: Vec<(String, Vec<u8>)>,
+    events: Option<(String, Vec<u8>)>,
+    without: &[Digest],
+    now: Timestamp,
+) -> Result<Vec<(String, Vec<u8>)>> {
     let mut payload: Vec<(String, Digest, u64)> = Vec::new();
     for file in store.list("data/packs")? {
-        if let Some(digest) = pack_digest(&file.name) {
+        if let Some(digest) = pack_digest(&file.name).filter(|digest| !without.contains(digest)) {
             payload.push((file.name, digest, file.size));
         }
     }
-    for file in store.list("data/snapshots")? {
+    let mut small = Vec::new();
+    for folder in SMALL_FOLDERS {
+        small.extend(store.list(folder)?);
+    }
+    for file in small {
         let bytes = store.read(&file.name, ROOT_MAX_BYTES)?.ok_or_else(|| Error::damage("a snapshot root vanished"))?;
         payload.push((file.name, Digest::of(&bytes), file.size));
     }
-    payload.extend(root.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes), bytes.len() as u64)));
+    payload.extend(new.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes), bytes.len() as u64)));
     let mut tags = signatures(store)?;
     tags.extend(events.iter().map(|(name, bytes)| (Digest::of(bytes), name.clone())));
     let mut files = files_of(payload, tags, now);
     files.extend(events);
-    files.extend(root);
+    files.extend(new);
     Ok(files)
 }
 
@@ -92,6 +122,35 @@ pub fn files_of(
     tags.extend(files.iter().map(|(name, bytes)| (Digest::of(bytes), name.clone())));
     files.push((tags::FILE.to_owned(), tags::text(tags)));
     files
+}
+
+/// Bag files for some more files of the payload, and these: the lines of all others stay as they are, damaged or not.
+///
+/// # Errors
+/// `Kind::Damage` when the manifest or `bag-info.txt` cannot be read.
+pub fn added(store: &dyn Store, new: Vec<(String, Vec<u8>)>) -> Result<Vec<(String, Vec<u8>)>> {
+    let read = |name: &'static str| {
+        let bytes = store.read(name, MANIFEST_MAX_BYTES)?.unwrap_or_default();
+        if tags::agrees(store, name, Some(&bytes))? {
+            return Ok(bytes);
+        }
+        Err(Error::damage("a bag file is not the one that the tag manifest lists").with("file", name).hint("see floe verify"))
+    };
+    let mut lines = parse_manifest(&read(MANIFEST)?)?;
+    lines.extend(new.iter().map(|(name, bytes)| (Digest::of(bytes), name.clone())));
+    let info = String::from_utf8(read(INFO)?).map_err(|e| Error::damage("bag-info.txt is no text").because(e))?;
+    let bytes: u64 = new.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    let mut renewed = String::new();
+    for line in info.lines() {
+        let oxum = line.strip_prefix("Payload-Oxum: ").and_then(|oxum| oxum.split_once('.'));
+        match oxum.and_then(|(b, n)| Some((b.parse::<u64>().ok()?, n.parse::<usize>().ok()?))) {
+            Some((b, n)) => _ = writeln!(renewed, "Payload-Oxum: {}.{}", b + bytes, n + new.len()),
+            None => _ = writeln!(renewed, "{line}"),
+        }
+    }
+    let mut files = vec![(MANIFEST.to_owned(), tags::text(lines)), (INFO.to_owned(), renewed.into_bytes())];
+    files.extend(new);
+    Ok(files)
 }
 
 /// The files that the manifest lists; nothing is known when it is missing or damaged.

@@ -15,7 +15,7 @@ use super::reader::{read_root, root_files};
 use super::{Archive, Root, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
-use crate::proof::events;
+use crate::proof::{events, tombstone};
 use crate::store::{LocalStore, Store, Upload, WriterLock};
 
 /// Full frames that are being compressed or wait to be written.
@@ -70,6 +70,7 @@ impl Writer {
             // A valid bag from the first moment on, also when the first run never ends.
             store.commit(&bag::files(&store, None, None, Timestamp::now())?)?;
         }
+        tombstone::finish(&store)?;
         let listed = bag::payload(&store)?;
         if let Some(listed) = &listed {
             // Without a manifest it is not known which packs are committed, and what is left of those is not thrown away.

@@ -9,8 +9,10 @@ mod doctor;
 mod events;
 mod evidence;
 mod export;
+mod forget;
 mod groupware;
 mod handover;
+mod hold;
 mod identify;
 mod index;
 mod key;
@@ -70,6 +72,8 @@ enum Command {
     Key(key::Args),
     Sign(sign::Args),
     Events(events::Args),
+    Hold(hold::Args),
+    Forget(forget::Args),
     Diff(diff::Args),
     Export(export::Args),
     Index(index::Args),
@@ -112,6 +116,8 @@ fn run_with(cli: Cli, out: &mut Output<'_>) -> Result<u8> {
         Command::Key(args) => key::run(args, out),
         Command::Sign(args) => sign::run(&args, out),
         Command::Events(args) => events::run(&args, out),
+        Command::Hold(args) => hold::run(&args, out),
+        Command::Forget(args) => forget::run(&args, out),
         Command::Diff(args) => diff::run(&args, out),
         Command::Export(args) => export::run(args, out),
         Command::Index(args) => index::run(&args, out),
