@@ -452,6 +452,27 @@ fn what_the_receiver_wrote_around_the_payload_is_not_lost() {
 }
 
 #[test]
+fn a_pack_that_rots_after_it_was_checked_is_not_shipped_either() {
+    let sample = Sample::new(22, 3, 8);
+    let folder = sample.archive().join("data/packs");
+    let first = sample.disk("first");
+    sample.ship(&[&first], &["--capacity", &sample.capacity(1)]).expect(1);
+    let left = files(&folder).into_iter().find(|f| !first.join("archive/data/packs").join(f).exists()).unwrap();
+    let path = folder.join(&left);
+    let (good, time) = (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().modified().unwrap());
+    damage(&path);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    let next = sample.disk("next");
+    let ran = sample.ship(&[&next], &[]).expect(2);
+    assert!(ran.text().contains(left.to_str().unwrap()) && !next.join("archive/data/packs").join(&left).exists(), "{ran}");
+    fs::write(&path, good).unwrap();
+    sample.ship(&[&next], &[]).expect(0);
+    let there = sample.path("there.floe");
+    receive(&[&next, &first], &there).expect(0);
+    same(&sample.archive(), &there);
+}
+
+#[test]
 fn an_archive_that_does_not_match_its_manifest_is_not_shipped() {
     let sample = Sample::new(5, 2, 4);
     let archive = sample.archive();
