@@ -224,7 +224,7 @@ impl<'a> Bench<'a> {
         for (name, wanted) in needy {
             let outcome = match self.elsewhere(&name, &wanted)? {
                 Some(mended) => Ok(mended),
-                None => self.from_recovery(&name, &wanted, report)?,
+                None => self.make(&name, &wanted, report)?,
             };
             match outcome {
                 Ok(mended) => report.mended.push(mended),
@@ -257,17 +257,12 @@ impl<'a> Bench<'a> {
     }
 
     /// Makes the file from what is left of it and recovery data, with the first set that suffices.
-    fn from_recovery(
-        &mut self,
-        name: &str,
-        wanted: &Wanted,
-        report: &mut Repaired,
-    ) -> Result<std::result::Result<Mended, Lacking>> {
+    fn make(&mut self, name: &str, wanted: &Wanted, report: &mut Repaired) -> Result<std::result::Result<Mended, Lacking>> {
         let mut lacking = Lacking { file: name.to_owned(), slices: None, why: "it has no recovery data".to_owned() };
         let sets = self.sets;
         for set in sets {
             let Some(number) = set.files.iter().position(|f| place_of(&f.name).as_deref() == Some(name)) else { continue };
-            match self.from_set((set, number), name, wanted, report) {
+            match self.make_with((set, number), name, wanted, report) {
                 Ok(Ok(mended)) => return Ok(Ok(mended)),
                 Ok(Err(shortage)) => {
                     let (missing, recovery) = (shortage.missing, shortage.recovery);
@@ -286,7 +281,7 @@ impl<'a> Bench<'a> {
         Ok(Err(lacking))
     }
 
-    fn from_set(
+    fn make_with(
         &mut self,
         (set, number): (&Set, usize),
         name: &str,
