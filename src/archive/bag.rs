@@ -9,6 +9,7 @@ use super::pack::pack_digest;
 use crate::error::{Error, Result};
 use crate::model::{Digest, Hasher};
 use crate::store::Store;
+use crate::vault::{self, KEY_FILE};
 
 /// The payload manifest.
 pub const MANIFEST: &str = "manifest-sha256.txt";
@@ -16,14 +17,20 @@ pub const MANIFEST: &str = "manifest-sha256.txt";
 pub const MANIFEST_MAX_BYTES: u64 = 1 << 30;
 /// Largest root that is read.
 pub const ROOT_MAX_BYTES: u64 = 1 << 30;
-/// The files that `tagmanifest-sha256.txt` lists.
+/// The files that `tagmanifest-sha256.txt` lists always.
 pub const TAG_FILES: [&str; 5] = ["README.txt", "bag-info.txt", "bagit.txt", MANIFEST, "restore.py"];
 const BAGIT: &str = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
 const README: &str = include_str!("README.txt");
 const RESTORE: &str = include_str!("restore.py");
 
-/// All files of a commit: the new root, if there is one, and the bag files that list it and everything before it.
-pub fn files(store: &dyn Store, root: Option<(String, Vec<u8>)>, now: Timestamp) -> Result<Vec<(String, Vec<u8>)>> {
+/// All files of a commit: the new root or key file, if there is one, and the bag files that list it and everything before it. `store`
+/// has the files as they lie there; `encrypted` says whether the archive is.
+pub fn files(
+    store: &dyn Store,
+    encrypted: bool,
+    new: Option<(String, Vec<u8>)>,
+    now: Timestamp,
+) -> Result<Vec<(String, Vec<u8>)>> {
     let mut payload: Vec<(String, Digest, u64)> = Vec::new();
     for file in store.list("data/packs")? {
         if let Some(digest) = pack_digest(&file.name) {
@@ -34,7 +41,8 @@ pub fn files(store: &dyn Store, root: Option<(String, Vec<u8>)>, now: Timestamp)
         let bytes = store.read(&file.name, ROOT_MAX_BYTES)?.ok_or_else(|| Error::damage("a snapshot root vanished"))?;
         payload.push((file.name, Digest::of(&bytes), file.size));
     }
-    payload.extend(root.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes), bytes.len() as u64)));
+    let root = new.iter().filter(|(name, _)| name.starts_with("data/"));
+    payload.extend(root.map(|(name, bytes)| (name.clone(), Digest::of(bytes), bytes.len() as u64)));
     payload.sort();
     payload.dedup();
     let oxum: u64 = payload.iter().map(|p| p.2).sum();
@@ -43,20 +51,26 @@ pub fn files(store: &dyn Store, root: Option<(String, Vec<u8>)>, now: Timestamp)
         text
     });
     let info = format!(
-        "Bag-Software-Agent: floe {}\nBagging-Date: {}\nFloe-Archive-Version: 1\nPayload-Oxum: {oxum}.{}\n",
+        "Bag-Software-Agent: floe {}\nBagging-Date: {}\nFloe-Archive-Version: 1\n{}Payload-Oxum: {oxum}.{}\n",
         env!("CARGO_PKG_VERSION"),
         now.strftime("%Y-%m-%d"),
+        if encrypted { format!("{}\n", vault::INFO) } else { String::new() },
         payload.len()
     );
     let contents = [README, &info, BAGIT, &manifest, RESTORE];
     let mut files: Vec<(String, Vec<u8>)> =
         TAG_FILES.iter().zip(contents).map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
-    let tags = files.iter().fold(String::new(), |mut text, (name, bytes)| {
-        let _ = writeln!(text, "{}  {name}", Digest::of(bytes));
+    let mut tagged: Vec<(String, Digest)> = files.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes))).collect();
+    let new_key = new.iter().find(|(name, _)| name == KEY_FILE).map(|(_, bytes)| bytes.clone());
+    if let Some(key) = new_key.map_or_else(|| store.read(KEY_FILE, MANIFEST_MAX_BYTES), |key| Ok(Some(key)))? {
+        tagged.push((KEY_FILE.to_owned(), Digest::of(&key)));
+    }
+    let tags = tagged.iter().fold(String::new(), |mut text, (name, digest)| {
+        let _ = writeln!(text, "{digest}  {name}");
         text
     });
     files.push(("tagmanifest-sha256.txt".to_owned(), tags.into_bytes()));
-    files.extend(root);
+    files.extend(new);
     Ok(files)
 }
 
@@ -69,15 +83,16 @@ pub fn payload(store: &dyn Store) -> Result<Option<HashSet<String>>> {
     Ok(manifest.and_then(|m| parse_manifest(&m).ok()).map(|lines| lines.into_iter().map(|(_, name)| name).collect()))
 }
 
-/// Removes packs that no commit lists and that are not what their name says: an interrupted run left them, and they broke since.
+/// Removes packs that no commit lists and that are not what their name says: an interrupted run left them, and they broke since. Where
+/// nothing can be read, as without a key, `all` that no commit lists are removed: nothing will ever lead to what is in them.
 ///
 /// # Errors
 /// `Kind::Storage` when the disk fails.
-pub fn discard_broken_packs(store: &dyn Store, listed: &HashSet<String>) -> Result<()> {
+pub fn discard_useless_packs(store: &dyn Store, listed: &HashSet<String>, all: bool) -> Result<()> {
     for file in store.list("data/packs")? {
         if !listed.contains(&file.name)
             && let Some(digest) = pack_digest(&file.name)
-            && digest_of(store, &file.name, file.size)? != digest
+            && (all || digest_of(store, &file.name, file.size)? != digest)
         {
             store.discard(&file.name)?;
         }

@@ -20,4 +20,4 @@ pub use listing::{ListingWriter, line};
 pub use reader::Archive;
 pub use root::{AccountEntry, CollectionEntry, Options, Original, Root, Snapshot, SourceNote, Tool};
 pub use verify::{Check, Findings, verify};
-pub use writer::{Writer, rebuild_index};
+pub use writer::{Previous, Writer, rebuild_index};

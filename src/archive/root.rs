@@ -78,6 +78,9 @@ pub struct Root {
     pub directory: Option<Digest>,
     /// Sum of everything.
     pub ledger: Ledger,
+    /// For whom the files of this snapshot are encrypted, where they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
 }
 
 impl Root {
@@ -96,6 +99,7 @@ impl Root {
             leftovers: None,
             directory: None,
             ledger: Ledger::default(),
+            recipients: Vec::new(),
         }
     }
 

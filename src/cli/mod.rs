@@ -10,6 +10,7 @@ mod export;
 mod groupware;
 mod identify;
 mod index;
+mod key;
 mod list;
 mod man;
 mod manifest;

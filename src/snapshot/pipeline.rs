@@ -283,15 +283,15 @@ fn store(writer: &mut Writer, object: NewObject) -> Result<()> {
 fn copy_listing(writer: &mut Writer, from: Digest, to: &mut ListingWriter) -> Result<()> {
     let mut lines = writer.scratch()?;
     writer.archive().copy(from, &mut lines)?;
-    let failed = |e| Error::new(Kind::Storage, "cannot read an earlier listing").because(e);
-    std::io::Seek::rewind(&mut lines).map_err(failed)?;
     let mut block = vec![0u8; 1 << 20];
-    loop {
-        match std::io::Read::read(&mut lines, &mut block).map_err(failed)? {
-            0 => return Ok(()),
-            n => to.push(writer, &block[..n])?,
-        }
+    let mut at = 0;
+    while at < lines.bytes() {
+        let n = (lines.bytes() - at).min(block.len() as u64) as usize;
+        lines.read_exact_at(&mut block[..n], at)?;
+        to.push(writer, &block[..n])?;
+        at += n as u64;
     }
+    Ok(())
 }
 
 /// Takes the items of one collection.
