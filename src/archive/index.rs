@@ -128,6 +128,7 @@ impl Part {
     /// Reads and checks an index file; `None` when it is not whole.
     fn open(store: &dyn Store, file: &StoredFile) -> Result<Option<Self>> {
         let mut header = [0u8; HEADER_BYTES as usize];
+        let file = &StoredFile { size: store.content_bytes(&file.name, file.size)?, ..file.clone() };
         if file.size < HEADER_BYTES + TAIL_BYTES {
             return Ok(None);
         }
