@@ -9,14 +9,12 @@ use super::pack::pack_digest;
 use crate::error::{Error, Result};
 use crate::model::{Digest, Hasher};
 use crate::store::Store;
-use crate::vault::{self, KEY_FILE};
+use crate::vault::{self, KEY_FILE, ROOT_MAX_BYTES};
 
 /// The payload manifest.
 pub const MANIFEST: &str = "manifest-sha256.txt";
 /// Largest manifest that is read.
 pub const MANIFEST_MAX_BYTES: u64 = 1 << 30;
-/// Largest root that is read.
-pub const ROOT_MAX_BYTES: u64 = 1 << 30;
 /// The files that `tagmanifest-sha256.txt` lists always.
 pub const TAG_FILES: [&str; 5] = ["README.txt", "bag-info.txt", "bagit.txt", MANIFEST, "restore.py"];
 const BAGIT: &str = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";

@@ -5,7 +5,6 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::bag::ROOT_MAX_BYTES;
 use super::cache::FrameCache;
 use super::index::{Index, Location};
 use super::pack::{self, ObjectForm};
@@ -14,7 +13,7 @@ use super::{AccountEntry, CollectionEntry, Root, Snapshot};
 use crate::error::{Error, Result};
 use crate::model::{Digest, Exception, Hasher, Placement};
 use crate::store::{LocalStore, Store};
-use crate::vault::{Keys, SUFFIX, Vault};
+use crate::vault::{Keys, ROOT_MAX_BYTES, SUFFIX, Vault};
 
 /// Characters of a snapshot's name: its time and twelve digits of its root's digest.
 const ROOT_ID_LENGTH: usize = "20261122T210500Z-0123456789ab".len();

@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::bag::{MANIFEST, MANIFEST_MAX_BYTES, ROOT_MAX_BYTES, TAG_FILES, digest_of, parse_manifest};
+use super::bag::{MANIFEST, MANIFEST_MAX_BYTES, TAG_FILES, digest_of, parse_manifest};
 use super::pack::{self, EntrySpan, FrameSpan, ObjectForm, pack_digest};
-use super::recipe::Recipe;
 use super::reader::root_files;
+use super::recipe::Recipe;
 use super::{AccountEntry, Archive, CollectionEntry, Root, Snapshot};
 use crate::error::{Error, Result};
 use crate::model::{Digest, Hasher, Ledger};
 use crate::monitor::Monitor;
 use crate::store::Store;
-use crate::vault::SUFFIX;
+use crate::vault::{ROOT_MAX_BYTES, SUFFIX};
 
 /// What a check found.
 #[derive(Debug, Default, serde::Serialize)]
@@ -362,7 +362,9 @@ fn bag_files(archive: &Archive, found: &mut Findings, monitor: &dyn Monitor) -> 
     let missing = manifest.iter().filter(|(_, name)| !names.contains(name.as_str()));
     found.damage.extend(missing.map(|(_, name)| format!("{name} is missing")));
     let misfits = there.iter().filter(|f| f.name.ends_with(SUFFIX) != archive.is_encrypted());
-    found.damage.extend(misfits.map(|f| format!("{} is not encrypted, but the archive is", f.name)));
+    let how =
+        if archive.is_encrypted() { "is not encrypted, but the archive is" } else { "is encrypted, but the archive is not" };
+    found.damage.extend(misfits.map(|f| format!("{} {how}", f.name)));
     let listed: HashMap<&str, Digest> = manifest.iter().map(|(digest, name)| (name.as_str(), *digest)).collect();
     let results: Vec<Result<Option<String>>> = there
         .par_iter()

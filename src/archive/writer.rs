@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use jiff::Timestamp;
 
-use super::bag::{self, ROOT_MAX_BYTES};
+use super::bag;
 use super::index::{Index, Record, index_files};
 use super::known::Known;
 use super::pack::{self, EntrySpan, ObjectForm, PackWriter, SORTS, Sort};
@@ -15,7 +15,7 @@ use super::{Archive, Root, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
 use crate::store::{LocalStore, Store, Upload, WriterLock};
-use crate::vault::{KEY_FILE, Keys, Protection, Scratch, Vault};
+use crate::vault::{self, KEY_FILE, Keys, Protection, ROOT_MAX_BYTES, Scratch, Vault};
 
 /// Full frames that are being compressed or wait to be written.
 const FRAMES_UNDER_WAY: usize = 8;
@@ -72,11 +72,16 @@ impl Writer {
     /// `Kind::Usage` when an archive that is there is encrypted and was not to be, or the other way round, or cannot be read for
     /// want of a key; `Kind::Key` when the key is another's; else as [`Writer::open`].
     pub fn open_with(path: &Path, level: i32, protection: &Protection) -> Result<Self> {
-        // Asked before anything is written, and again when nobody else can write any more.
-        Vault::for_writing(LocalStore::new(path), protection)?;
+        // Asked before anything is written.
         let files = LocalStore::new(path);
-        let lock = files.lock()?;
+        let was_there = vault::is_there(&files)?;
         let (mut vault, key) = Vault::for_writing(files, protection)?;
+        let lock = vault.files().lock()?;
+        if vault::is_there(vault.files())? != was_there {
+            return Err(Error::new(Kind::Locked, "another floe made this archive at the same moment")
+                .with("archive", path.display())
+                .hint("run the same command again"));
+        }
         let previous = previous(&vault)?;
         vault.recipients_as_before(previous.as_ref().map_or(&[], |p| &p.recipients))?;
         let files = vault.files();
@@ -249,7 +254,7 @@ pub struct Previous {
     /// When its run began.
     pub created: Timestamp,
     /// For whom it is encrypted, as far as that can be read.
-    recipients: Vec<String>,
+    pub recipients: Vec<String>,
 }
 
 impl Previous {

@@ -104,6 +104,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         store_again: args.store_again,
     };
     let mut writer = Writer::open_with(&args.archive, args.level, &protection)?;
+    let recipients_before = writer.previous().map(|p| p.recipients.clone()).unwrap_or_default();
     let options = Options { level: Some(args.level), reread: args.reread };
     let done = snapshot::run(&found, directory.as_ref(), &mut writer, options, &Terminal::new(args.json))?;
     if let Some(folder) = &args.report {
@@ -123,6 +124,9 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         out.line(format_args!("found {} = captured {} + skipped {skipped} + failed {failed}", l.found, l.captured))?;
         if !done.snapshot.root.recipients.is_empty() {
             out.line(format_args!("encrypted for {}", done.snapshot.root.recipients.join(", ")))?;
+            for left_out in recipients_before.iter().filter(|r| !done.snapshot.root.recipients.contains(r)) {
+                out.line(format_args!("note: not for {left_out}, who can read the snapshot before"))?;
+            }
         }
         if let Some(d) = &directory {
             let (accounts, domains, odd) = (d.accounts.len(), d.domains.len(), d.unmapped.len() + d.contradictions.len());

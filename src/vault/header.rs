@@ -55,8 +55,7 @@ pub fn new(recipients: &[Recipient]) -> Result<(Vec<u8>, StreamKey)> {
     let failed = |e: &dyn std::fmt::Display| Error::new(Kind::Internal, "cannot encrypt to these recipients").with("why", e);
     let key = RefCell::new(None);
     let watching: Vec<_> = recipients.iter().map(|r| Watching { inner: r.inner(), key: &key }).collect();
-    let encryptor =
-        Encryptor::with_recipients(watching.iter().map(|w| w as &dyn age::Recipient)).map_err(|e| failed(&e))?;
+    let encryptor = Encryptor::with_recipients(watching.iter().map(|w| w as &dyn age::Recipient)).map_err(|e| failed(&e))?;
     let mut header = Vec::new();
     drop(encryptor.wrap_output(&mut header).map_err(|e| failed(&e))?);
     if header.len() > HEADER_MAX_BYTES {

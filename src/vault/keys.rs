@@ -226,7 +226,8 @@ impl ArchiveKey {
         let text = SecretString::from(text);
         let mut scrypt = age::scrypt::Recipient::new(SecretString::from(passphrase.expose()));
         scrypt.set_work_factor(WORK_FACTOR);
-        let encryptor = age::Encryptor::with_recipients(std::iter::once(&scrypt as &dyn age::Recipient)).map_err(|e| failed(&e))?;
+        let encryptor =
+            age::Encryptor::with_recipients(std::iter::once(&scrypt as &dyn age::Recipient)).map_err(|e| failed(&e))?;
         let mut file = Vec::new();
         let mut writer = encryptor.wrap_output(&mut file).map_err(|e| failed(&e))?;
         std::io::Write::write_all(&mut writer, text.expose_secret().as_bytes()).map_err(|e| failed(&e))?;

@@ -31,6 +31,8 @@ pub const KEY_FILE: &str = "keys/archive.key.age";
 pub const INFO: &str = "Floe-Encryption: age";
 /// Largest key file that is read.
 const KEY_FILE_MAX_BYTES: u64 = 1 << 20;
+/// Largest root that is read.
+pub const ROOT_MAX_BYTES: u64 = 1 << 30;
 /// Bytes of index files that are kept in clear in memory; each lookup in one costs a chunk where they are more.
 const INDEX_KEPT_BYTES: u64 = 256 << 20;
 
@@ -50,13 +52,33 @@ pub fn is_encrypted(store: &dyn Store) -> Result<bool> {
         }
         None => {}
     }
-    // One such file is enough: what was taken for readable by mistake would be written readable too.
-    for folder in ["data/packs", "data/snapshots"] {
-        if store.list(folder)?.iter().any(|f| f.name.ends_with(SUFFIX)) {
-            return Ok(true);
+    let (encrypted, clear) = kinds(store)?;
+    Ok(encrypted && !clear)
+}
+
+/// Are there encrypted packs or roots, and are there others? A file that has no name of theirs is neither.
+fn kinds(store: &dyn Store) -> Result<(bool, bool)> {
+    let mut kinds = (false, false);
+    for (folder, end) in [("data/packs/", ".tar.zst"), ("data/snapshots/", ".json")] {
+        for file in store.list(folder.trim_end_matches('/'))? {
+            let name = file.name.strip_prefix(folder).unwrap_or_default();
+            let (inner, encrypted) = name.strip_suffix(SUFFIX).map_or((name, false), |inner| (inner, true));
+            let named_so = inner
+                .strip_suffix(end)
+                .is_some_and(|n| n.len() >= 29 && n.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+            kinds.0 |= named_so && encrypted;
+            kinds.1 |= named_so && !encrypted;
         }
     }
-    Ok(false)
+    Ok(kinds)
+}
+
+/// Is there an archive in this store?
+///
+/// # Errors
+/// `Kind::Storage` when the folder cannot be read.
+pub fn is_there(store: &dyn Store) -> Result<bool> {
+    Ok(store.read("bagit.txt", 1 << 10)?.is_some() || !store.list("data/packs")?.is_empty())
 }
 
 /// Does a passphrase open the archive in this store?
@@ -151,11 +173,19 @@ impl Vault {
     /// `Kind::Usage` when what is there and what is wanted do not fit; else as [`Vault::open`].
     pub fn for_writing(files: LocalStore, wanted: &Protection) -> Result<(Self, Option<Vec<u8>>)> {
         let root = files.root().display().to_string();
-        let there = files.read("bagit.txt", 1 << 10)?.is_some() || !files.list("data/packs")?.is_empty();
+        let there = is_there(&files)?;
         match (is_encrypted(&files)?, there) {
-            (false, true) if wanted.encrypts() => Err(Error::usage("the archive is not encrypted, and no archive is half encrypted")
-                .with("archive", root)
-                .hint("name another folder for a new archive, which is then encrypted from its first snapshot on")),
+            (false, true) if wanted.encrypts() => {
+                Err(Error::usage("the archive is not encrypted, and no archive is half encrypted")
+                    .with("archive", root)
+                    .hint("name another folder for a new archive, which is then encrypted from its first snapshot on"))
+            }
+            // If its bag-info.txt lost the word, the next snapshot would lie there readable.
+            (false, true) if kinds(&files)?.0 => {
+                Err(Error::damage("some of the archive's files are encrypted, and some are not")
+                    .with("archive", root)
+                    .hint("'floe verify' names those that do not belong there; nothing is added before they are gone"))
+            }
             (false, true) => Ok((Vault { files, seal: None }, None)),
             (false, false) if wanted.encrypts() => Self::new(files, wanted),
             (false, false) if !wanted.keys.is_empty() => Err(Error::usage("there is no archive yet that this key could open")
@@ -168,11 +198,8 @@ impl Vault {
 
     /// A new archive.
     fn new(files: LocalStore, wanted: &Protection) -> Result<(Self, Option<Vec<u8>>)> {
-        let mut seal = Seal {
-            identities: wanted.keys.identities.clone(),
-            recipients: wanted.recipients.clone(),
-            ..Seal::default()
-        };
+        let mut seal =
+            Seal { identities: wanted.keys.identities.clone(), recipients: wanted.recipients.clone(), ..Seal::default() };
         let mut file = None;
         if let Some(passphrase) = &wanted.keys.passphrase {
             let (key, bytes) = ArchiveKey::new(passphrase)?;
@@ -196,11 +223,15 @@ impl Vault {
         }
         if let Some(seal) = &mut vault.seal {
             if passphrase && seal.archive.is_none() {
-                return Err(Error::usage("the archive has a passphrase, and what is stored without it could not be opened with it")
-                    .hint("give --passphrase-file FILE"));
+                return Err(Error::usage(
+                    "the archive has a passphrase, and what is stored without it could not be opened with it",
+                )
+                .hint("give --passphrase-file FILE"));
             }
             seal.recipients = wanted.recipients.clone();
-            if let Some(archive) = seal.archive.clone().filter(|a| !wanted.recipients.is_empty() && !wanted.recipients.contains(a)) {
+            if let Some(archive) =
+                seal.archive.clone().filter(|a| !wanted.recipients.is_empty() && !wanted.recipients.contains(a))
+            {
                 seal.recipients.push(archive);
             }
         }
@@ -260,17 +291,9 @@ impl Vault {
         let mut roots = self.files.list("data/snapshots")?;
         roots.reverse();
         let (packs, mut refused) = (self.files.list("data/packs")?, false);
+        let Some(seal) = self.seal.as_ref().filter(|s| !s.identities.is_empty()) else { return Ok(()) };
         for file in roots.iter().chain(&packs).filter(|f| f.name.ends_with(SUFFIX)) {
-            let Some(seal) = self.seal.as_ref().filter(|s| !s.identities.is_empty()) else { return Ok(()) };
-            let mut head = vec![0u8; file.size.min(HEADER_MAX_BYTES as u64) as usize];
-            let read = match self.files.read(&file.name, 1 << 30) {
-                Ok(Some(bytes)) if !packs.contains(file) => {
-                    head = bytes;
-                    Ok(())
-                }
-                _ => self.files.read_at(&file.name, 0, &mut head),
-            };
-            match read.map(|()| header::open(&head, &seal.identities)) {
+            match self.head(file).map(|head| header::open(&head, &seal.identities)) {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(Closed::NoKey)) => refused = true,
                 // What is damaged says nothing of the key.
@@ -278,6 +301,16 @@ impl Vault {
             }
         }
         if refused { Err(self.wrong_key()) } else { Ok(()) }
+    }
+
+    /// The beginning of a file, with the header in it. A root may lie in `pending`.
+    fn head(&self, file: &StoredFile) -> Result<Vec<u8>> {
+        if file.name.starts_with("data/snapshots/") {
+            return Ok(self.files.read(&file.name, ROOT_MAX_BYTES)?.unwrap_or_default());
+        }
+        let mut head = vec![0u8; file.size.min(HEADER_MAX_BYTES as u64) as usize];
+        self.files.read_at(&file.name, 0, &mut head)?;
+        Ok(head)
     }
 
     fn wrong_key(&self) -> Error {
@@ -341,8 +374,7 @@ impl Vault {
             return Err(self.locked().with("file", name));
         }
         let size = self.files.size(name)?;
-        let mut head = vec![0u8; size.min(HEADER_MAX_BYTES as u64) as usize];
-        self.files.read_at(name, 0, &mut head)?;
+        let head = self.head(&StoredFile { name: name.to_owned(), size })?;
         let (begins, key) = header::open(&head, &seal.identities).map_err(|e| closed(e, name))?;
         let payload = Arc::new(Payload { key, begins: begins as u64, bytes: size - begins as u64 });
         seal.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), Arc::clone(&payload));
@@ -383,10 +415,10 @@ impl Vault {
 
 fn closed(why: Closed, name: &str) -> Error {
     match why {
-        Closed::NoKey => Error::new(Kind::Key, "none of the keys given opens this file, or its header is damaged").with("file", name),
-        Closed::Damaged(why) => {
-            Error::damage("an encrypted file has a damaged header").with("file", name).with("why", why)
+        Closed::NoKey => {
+            Error::new(Kind::Key, "none of the keys given opens this file, or its header is damaged").with("file", name)
         }
+        Closed::Damaged(why) => Error::damage("an encrypted file has a damaged header").with("file", name).with("why", why),
     }
 }
 

@@ -119,7 +119,9 @@ mod tests {
                 scratch.write_all(piece).expect("written");
             }
             assert_eq!(scratch.bytes(), text.len() as u64);
-            for (at, length) in [(0, text.len()), (65_535, 2), (65_536, 65_536), (text.len() - 5, 5), (text.len(), 0), (100_000, 1)] {
+            for (at, length) in
+                [(0, text.len()), (65_535, 2), (65_536, 65_536), (text.len() - 5, 5), (text.len(), 0), (100_000, 1)]
+            {
                 let mut got = vec![0; length];
                 scratch.read_exact_at(&mut got, at as u64).expect("read");
                 assert!(got == text[at..at + length], "{at} {length}");
