@@ -112,7 +112,8 @@ impl Sample {
         for file in files(&archive) {
             let (name, bytes) = (file.to_str().unwrap(), fs::read(archive.join(&file)).unwrap());
             assert!(!WORDS.iter().any(|w| name.contains(w)), "{when}: {name}");
-            if matches!(name, "README.txt" | "restore.py") {
+            // In `pending` too, when killed there.
+            if matches!(file.file_name().and_then(|n| n.to_str()), Some("README.txt" | "restore.py")) {
                 continue;
             }
             for secret in &secrets {
