@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use support::archives::{digests, exported, files, next_second, roots, wanted};
 use support::mail::{Maildir, Random, message};
-use support::program::{Ran, on, run, snapshot, start};
+use support::program::{Ran, floe, on, run, snapshot, start};
 
 /// Is the age command here? In CI it has to be.
 fn has_age() -> bool {
@@ -476,6 +476,32 @@ fn killed_at_any_moment_nothing_readable_is_left_and_the_next_run_completes() {
     }
     sample.snapshot(&["--identity", &customer]).expect(0);
     sample.holds_everything(&["--identity", &sample.text("escrow")]);
+}
+
+#[test]
+fn it_is_signed_stamped_carried_and_checked_without_the_key() {
+    let sample = Sample::new();
+    sample.encrypted().expect(0);
+    let (archive, key, disk) = (sample.archive(), sample.text("operator"), sample.path("disk"));
+    run(floe().args(["key", "new", "--out", &key])).expect(0);
+    run(&mut on(&archive, "sign", &["--key", &key, "--role", "operator"])).expect(0);
+    let signed = run(&mut on(&archive, "verify", &["--signed-by", &format!("{key}.pub")])).expect(0).text();
+    assert!(signed.contains("is signed by") && signed.contains("no key was given"), "{signed}");
+    run(&mut on(&archive, "timestamp", &["--request"])).expect(0);
+    let events = fs::read_to_string(archive.join("events.jsonl")).unwrap();
+    assert!(events.contains("capture") && !events.contains("captured") && !events.contains("items"), "{events}");
+    run(&mut on(&archive, "events", &[])).expect(0);
+    sample.tells_nothing("with signatures and events");
+    let full = sample.on("verify", "customer", &["--full", "--signed-by", &format!("{key}.pub")]).expect(0).text();
+    assert!(full.contains("is signed by"), "{full}");
+
+    fs::create_dir(&disk).unwrap();
+    run(&mut on(&archive, "ship", &["--to", disk.to_str().unwrap()])).expect(0);
+    run(floe().arg("receive").arg(&disk).arg("--archive").arg(sample.path("b.floe"))).expect(0);
+    fs::remove_dir_all(&archive).unwrap();
+    fs::rename(sample.path("b.floe"), &archive).unwrap();
+    sample.holds_everything(&["--identity", &sample.text("escrow")]);
+    sample.tells_nothing("after the way");
 }
 
 #[test]

@@ -6,29 +6,28 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::pack::pack_digest;
+use super::tags;
 use crate::error::{Error, Result};
 use crate::model::{Digest, Hasher};
 use crate::store::Store;
-use crate::vault::{self, KEY_FILE, ROOT_MAX_BYTES};
+use crate::vault::{self, ROOT_MAX_BYTES};
 
 /// The payload manifest.
 pub const MANIFEST: &str = "manifest-sha256.txt";
 /// Largest manifest that is read.
 pub const MANIFEST_MAX_BYTES: u64 = 1 << 30;
-/// The files that `tagmanifest-sha256.txt` lists always.
+/// The files that `tagmanifest-sha256.txt` lists in any case.
 pub const TAG_FILES: [&str; 5] = ["README.txt", "bag-info.txt", "bagit.txt", MANIFEST, "restore.py"];
 const BAGIT: &str = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
 const README: &str = include_str!("README.txt");
 const RESTORE: &str = include_str!("restore.py");
 
-/// All files of a commit: the new root or key file, if there is one, and the bag files that list it and everything before it. `store`
-/// has the files as they lie there; `encrypted` says whether the archive is.
-pub fn files(
-    store: &dyn Store,
-    encrypted: bool,
-    new: Option<(String, Vec<u8>)>,
-    now: Timestamp,
-) -> Result<Vec<(String, Vec<u8>)>> {
+/// Folders outside of the payload whose files the tag manifest lists.
+const TAG_FOLDERS: [&str; 2] = ["keys", "signatures"];
+
+/// All files of a commit: the `new` ones (a root, the record of events, a key), and the bag files that list them and
+/// everything before them. `store` has the files as they lie there; `encrypted` says whether the archive is.
+pub fn files(store: &dyn Store, encrypted: bool, new: Vec<(String, Vec<u8>)>, now: Timestamp) -> Result<Vec<(String, Vec<u8>)>> {
     let mut payload: Vec<(String, Digest, u64)> = Vec::new();
     for file in store.list("data/packs")? {
         if let Some(digest) = pack_digest(&file.name) {
@@ -39,7 +38,7 @@ pub fn files(
         let bytes = store.read(&file.name, ROOT_MAX_BYTES)?.ok_or_else(|| Error::damage("a snapshot root vanished"))?;
         payload.push((file.name, Digest::of(&bytes), file.size));
     }
-    let root = new.iter().filter(|(name, _)| name.starts_with("data/"));
+    let root = new.iter().filter(|(name, _)| is_payload(name));
     payload.extend(root.map(|(name, bytes)| (name.clone(), Digest::of(bytes), bytes.len() as u64)));
     payload.sort();
     payload.dedup();
@@ -58,18 +57,21 @@ pub fn files(
     let contents = [README, &info, BAGIT, &manifest, RESTORE];
     let mut files: Vec<(String, Vec<u8>)> =
         TAG_FILES.iter().zip(contents).map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
-    let mut tagged: Vec<(String, Digest)> = files.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes))).collect();
-    let new_key = new.iter().find(|(name, _)| name == KEY_FILE).map(|(_, bytes)| bytes.clone());
-    if let Some(key) = new_key.map_or_else(|| store.read(KEY_FILE, MANIFEST_MAX_BYTES), |key| Ok(Some(key)))? {
-        tagged.push((KEY_FILE.to_owned(), Digest::of(&key)));
+    let (root, beside): (Vec<_>, Vec<_>) = new.into_iter().partition(|(name, _)| is_payload(name));
+    files.extend(beside);
+    let mut listed: Vec<(Digest, String)> = files.iter().map(|(name, bytes)| (Digest::of(bytes), name.clone())).collect();
+    for folder in TAG_FOLDERS {
+        for file in store.list(folder)?.into_iter().filter(|file| tags::is_plain(&file.name)) {
+            listed.push((digest_of(store, &file.name, file.size)?, file.name));
+        }
     }
-    let tags = tagged.iter().fold(String::new(), |mut text, (name, digest)| {
-        let _ = writeln!(text, "{digest}  {name}");
-        text
-    });
-    files.push(("tagmanifest-sha256.txt".to_owned(), tags.into_bytes()));
-    files.extend(new);
+    files.push((tags::FILE.to_owned(), tags::text(listed)));
+    files.extend(root);
     Ok(files)
+}
+
+fn is_payload(name: &str) -> bool {
+    name.starts_with("data/")
 }
 
 /// The files that the manifest lists; nothing is known when it is missing or damaged.

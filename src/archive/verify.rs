@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::bag::{MANIFEST, MANIFEST_MAX_BYTES, TAG_FILES, digest_of, parse_manifest};
+use super::merkle::TreesCheck;
 use super::pack::{self, EntrySpan, FrameSpan, ObjectForm, pack_digest};
 use super::reader::root_files;
 use super::recipe::Recipe;
+use super::tags;
 use super::{AccountEntry, Archive, CollectionEntry, Root, Snapshot};
 use crate::error::{Error, Result};
 use crate::model::{Digest, Hasher, Ledger};
 use crate::monitor::Monitor;
+use crate::proof::events::FILE as EVENTS;
 use crate::store::Store;
 use crate::vault::{ROOT_MAX_BYTES, SUFFIX};
 
@@ -41,6 +44,8 @@ pub struct Findings {
 pub struct Check {
     /// Rebuild and hash every object, and resolve every placement; else bag files, digests of packs, index and listings.
     pub full: bool,
+    /// Resolve every placement also in a quick check: is its object in one of the packs?
+    pub present: bool,
     /// Only this snapshot's listings and items (any unambiguous part of its name); the packs are checked all the same.
     pub snapshot: Option<String>,
 }
@@ -80,10 +85,13 @@ pub fn verify(archive: &Archive, check: &Check, monitor: &dyn Monitor) -> Result
     if snapshots.is_empty() && found.damage.is_empty() {
         found.warnings.push("no snapshot is committed yet".to_owned());
     }
-    let listings = Listings { archive, broken: &broken, full: check.full };
-    let mut seen = HashSet::new();
+    let listings = Listings { archive, broken: &broken, resolve: check.full || check.present };
+    let (mut seen, mut trees) = (HashSet::new(), TreesCheck::default());
     for snapshot in &snapshots {
         root(snapshot, &mut found);
+        if check.full {
+            trees.snapshot(archive, snapshot, &mut found);
+        }
         // Snapshots share the listings of what did not change; each is read once.
         let new: Vec<&AccountEntry> = snapshot.root.accounts.iter().filter(|a| seen.insert(a.listing)).collect();
         let checked: Vec<Findings> = new.par_iter().map(|account| listings.account(&snapshot.id, account)).collect();
@@ -156,7 +164,7 @@ fn root(snapshot: &Snapshot, found: &mut Findings) {
 struct Listings<'a> {
     archive: &'a Archive,
     broken: &'a Broken,
-    full: bool,
+    resolve: bool,
 }
 
 impl Listings<'_> {
@@ -225,9 +233,9 @@ impl Listings<'_> {
         }
     }
 
-    /// In a full check, does this lead to an object that was found whole?
+    /// Does this lead to an object that is there and, in a full check, was found whole?
     fn object(&self, object: &Digest, place: &dyn Fn() -> String, found: &mut Findings) -> Result<()> {
-        if !self.full {
+        if !self.resolve {
             return Ok(());
         }
         match self.broken.get(object) {
@@ -390,10 +398,14 @@ fn bag_files(archive: &Archive, found: &mut Findings, monitor: &dyn Monitor) -> 
 }
 
 fn tag_files(store: &dyn Store, found: &mut Findings) -> Result<()> {
-    let tags = store.read("tagmanifest-sha256.txt", 1 << 20)?.unwrap_or_default();
-    let listed = parse_manifest(&tags).unwrap_or_default();
-    let more = listed.iter().map(|(_, name)| name.as_str()).filter(|name| !TAG_FILES.contains(name));
-    for name in TAG_FILES.into_iter().chain(more) {
+    let listed = tags::lines(store).unwrap_or_default();
+    let others = listed.iter().map(|(_, name)| name.as_str()).filter(|name| !TAG_FILES.contains(name));
+    let (plain, strange): (Vec<&str>, Vec<&str>) = others.partition(|name| tags::is_plain(name));
+    found.damage.extend(strange.iter().map(|name| format!("{} lists '{name}', which can be no file of an archive", tags::FILE)));
+    if store.read(EVENTS, MANIFEST_MAX_BYTES)?.is_some() && !plain.contains(&EVENTS) {
+        found.damage.push(format!("{EVENTS} is not listed in {}", tags::FILE));
+    }
+    for name in TAG_FILES.into_iter().chain(plain) {
         let bytes = store.read(name, MANIFEST_MAX_BYTES)?;
         let want = listed.iter().find(|(_, n)| n == name).map(|(d, _)| *d);
         match (bytes, want) {

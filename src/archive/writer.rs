@@ -14,6 +14,7 @@ use super::reader::{read_root, root_files, root_id};
 use super::{Archive, Root, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
+use crate::proof::events;
 use crate::store::{LocalStore, Store, Upload, WriterLock};
 use crate::vault::{self, KEY_FILE, Keys, Protection, ROOT_MAX_BYTES, Scratch, Vault};
 
@@ -83,12 +84,12 @@ impl Writer {
                 .hint("run the same command again"));
         }
         let previous = previous(&vault)?;
-        vault.recipients_as_before(previous.as_ref().map_or(&[], |p| &p.recipients))?;
+        vault.recipients_as_before(previous.as_ref().map_or(&[], Previous::recipients))?;
         let files = vault.files();
         if files.read("bagit.txt", 1 << 10)?.is_none() {
             // A valid bag from the first moment on, also when the first run never ends.
             let key = key.map(|bytes| (KEY_FILE.to_owned(), bytes));
-            files.commit(&bag::files(files, vault.is_sealed(), key, Timestamp::now())?)?;
+            files.commit(&bag::files(files, vault.is_sealed(), key.into_iter().collect(), Timestamp::now())?)?;
         }
         let listed = bag::payload(files)?;
         if let Some(listed) = &listed {
@@ -217,11 +218,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Closes the last pack and commits a snapshot; returns its name. Until this returns no reader sees the snapshot.
+    /// Closes the open pack, so that everything stored so far is durable and can be read.
     ///
     /// # Errors
-    /// `Kind::Storage` when the disk fails: then the archive is as it was, and whole packs are used by the next run.
-    pub fn commit(&mut self, root: &Root) -> Result<Snapshot> {
+    /// `Kind::Storage` when the disk fails.
+    pub fn settle(&mut self) -> Result<()> {
         for sort in SORTS {
             if !self.open[sort as usize].bytes.is_empty() {
                 self.compress(sort)?;
@@ -231,17 +232,28 @@ impl Writer {
             self.write_frame()?;
         }
         self.seal()?;
-        self.archive.index.tidy(&self.archive.vault)?;
-        let root = Root { recipients: self.recipients(), ..root.clone() };
-        let vault = &self.archive.vault;
+        self.archive.index.tidy(&self.archive.vault)
+    }
+
+    /// Closes the last pack and commits a snapshot; returns its name. Until this returns no reader sees the snapshot.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when the disk fails: then the archive is as it was, and whole packs are used by the next run.
+    pub fn commit(&mut self, root: &Root) -> Result<Snapshot> {
+        self.settle()?;
+        let (vault, files) = (&self.archive.vault, self.archive.vault.files());
+        let log = events::Log::read(files)?;
+        // One that was salvaged names the end of its own record and stays as it is.
+        let events = root.events.or_else(|| Some(log.anchor()));
+        let root = Root { events, recipients: self.recipients(), ..root.clone() };
         let bytes = vault.sealed(root.to_bytes()?)?;
         let digest = Digest::of(&bytes);
         let id = format!("{}-{}", root.created.strftime("%Y%m%dT%H%M%SZ"), &digest.to_string()[..12]);
-        let file = format!("data/snapshots/{id}.json{}", vault.suffix());
-        let files = bag::files(vault.files(), vault.is_sealed(), Some((file, bytes)), Timestamp::now())?;
-        vault.files().commit(&files)?;
+        let events = events::of_snapshot(log, files, &root, digest, &id)?;
+        let file = (format!("data/snapshots/{id}.json{}", vault.suffix()), bytes);
+        files.commit(&bag::files(files, vault.is_sealed(), vec![file, events], Timestamp::now())?)?;
         let snapshot = Snapshot { id, digest, root };
-        self.previous = Some(Previous::of(&snapshot));
+        self.previous = Some(Previous::of(snapshot.clone()));
         Ok(snapshot)
     }
 }
@@ -253,14 +265,18 @@ pub struct Previous {
     pub digest: Digest,
     /// When its run began.
     pub created: Timestamp,
-    /// For whom it is encrypted, as far as that can be read.
-    pub recipients: Vec<String>,
+    /// The root, where it can be read.
+    pub root: Option<Root>,
 }
 
 impl Previous {
-    fn of(snapshot: &Snapshot) -> Self {
-        let Snapshot { digest, root, .. } = snapshot;
-        Previous { digest: *digest, created: root.created, recipients: root.recipients.clone() }
+    fn of(snapshot: Snapshot) -> Self {
+        Previous { digest: snapshot.digest, created: snapshot.root.created, root: Some(snapshot.root) }
+    }
+
+    /// For whom it is encrypted, as far as that can be read.
+    pub fn recipients(&self) -> &[String] {
+        self.root.as_ref().map_or(&[], |root| &root.recipients)
     }
 
     /// What the file of a root that cannot be read still tells, if it is whole.
@@ -269,18 +285,15 @@ impl Previous {
         let time = root_id(file).strip_suffix(&digest.to_string()[..12]);
         let created = time.and_then(|t| jiff::fmt::strtime::parse("%Y%m%dT%H%M%SZ-", t).ok()?.to_datetime().ok());
         let created = created.and_then(|t| t.to_zoned(jiff::tz::TimeZone::UTC).ok());
-        Ok(created.map(|t| Previous { digest, created: t.timestamp(), recipients: Vec::new() }))
+        Ok(created.map(|t| Previous { digest, created: t.timestamp(), root: None }))
     }
 }
 
 /// The newest snapshot whose root is whole.
 fn previous(vault: &Vault) -> Result<Option<Previous>> {
     for file in root_files(vault)?.iter().rev() {
-        let read = if vault.is_locked() {
-            Previous::of_locked(vault, file)?
-        } else {
-            read_root(vault, file).ok().map(|snapshot| Previous::of(&snapshot))
-        };
+        let read =
+            if vault.is_locked() { Previous::of_locked(vault, file)? } else { read_root(vault, file).ok().map(Previous::of) };
         if read.is_some() {
             return Ok(read);
         }
@@ -302,7 +315,8 @@ pub fn rebuild_index(path: &Path, keys: &Keys) -> Result<(u64, u64, Vec<String>)
     }
     let _lock = store.files().lock()?;
     if store.is_sealed() {
-        store.recipients_as_before(&previous(&store)?.map(|p| p.recipients).unwrap_or_default())?;
+        let before = previous(&store)?;
+        store.recipients_as_before(before.as_ref().map_or(&[], Previous::recipients))?;
     }
     for file in index_files(&store)? {
         store.discard(&file.name)?;

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::key::KeyArgs;
 use super::output::Output;
+use super::unlock::KeyArgs;
 use crate::diff::{CollectionDifference, ItemNote, diff};
 use crate::error::Result;
 use crate::model::printable;

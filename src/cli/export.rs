@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::key::KeyArgs;
 use super::output::{Output, Verdict};
+use super::unlock::KeyArgs;
 use crate::error::{Error, Result};
 use crate::export::{Done, Format, Request, Selection, export, moment, moment_after};
 use crate::model::{CollectionPath, Digest};
@@ -117,7 +117,7 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
 }
 
 /// Is `path`, which need not be there yet, the folder or in it?
-fn lies_in(path: &Path, folder: &Path) -> bool {
+pub(super) fn lies_in(path: &Path, folder: &Path) -> bool {
     let Ok(folder) = folder.canonicalize() else { return false };
     let there = std::path::absolute(path).ok().and_then(|path| path.ancestors().find_map(|p| p.canonicalize().ok()));
     there.is_some_and(|path| path.starts_with(folder))

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::key::KeyArgs;
 use super::output::{Output, Verdict};
+use super::unlock::KeyArgs;
 use crate::archive::rebuild_index;
 use crate::error::{Error, Result};
 use crate::model::printable;

@@ -1,50 +1,60 @@
-//! What opens an encrypted archive: the options that every command has that reads one.
+//! `floe key`.
 
-use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::archive::Archive;
+use clap::Subcommand;
+use ssh_key::HashAlg;
+
+use super::output::{Output, Verdict};
 use crate::error::Result;
+use crate::model::printable;
 use crate::net::Secret;
-use crate::store::LocalStore;
-use crate::vault::{self, Keys};
+use crate::proof::key;
 
-/// Secrets come from files or from the terminal, so that no list of processes shows them.
-#[derive(Clone, Debug, clap::Args)]
-pub(super) struct KeyArgs {
-    /// File with an age key of one of the recipients of an encrypted archive; may be given again
-    #[arg(long = "identity", value_name = "FILE", env = "FLOE_IDENTITY", hide_env_values = true)]
-    identities: Vec<PathBuf>,
-    /// File whose first line is the passphrase of an encrypted archive; on a terminal it is asked for
-    #[arg(long, value_name = "FILE", env = "FLOE_PASSPHRASE_FILE", hide_env_values = true)]
-    passphrase_file: Option<PathBuf>,
+/// Make a key to sign archives with
+///
+/// An existing SSH key (Ed25519, ECDSA or RSA) serves as well, so this is for those who have none or want one for this alone. The
+/// private key goes into FILE, for its owner only, the public one into FILE.pub, both as OpenSSH writes them. Hand FILE.pub to whoever
+/// is to check your signatures; who has FILE can sign in your name.
+///
+/// Example: floe key new --out operator.key --passphrase-file secret.txt
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
 }
 
-impl KeyArgs {
-    /// Opens the archive.
-    pub(super) fn open(&self, archive: &Path) -> Result<Archive> {
-        Archive::open_with(archive, &self.keys(archive)?)
-    }
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a new Ed25519 key; nothing is overwritten
+    New {
+        /// File for the private key; the public one gets the same name with .pub
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// File whose first line is the passphrase that locks the private key; not locked without it
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+        /// A word on whose key it is, for the public key's line
+        #[arg(long, default_value = "floe")]
+        comment: String,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
 
-    /// Opens the archive for what needs no key; locked when none was given.
-    pub(super) fn open_or_locked(&self, archive: &Path) -> Result<Archive> {
-        let passphrase = self.passphrase_file.as_deref().map(Secret::from_file).transpose()?;
-        Archive::open_or_locked(archive, &Keys::new(&self.identities, passphrase)?)
+pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
+    let Command::New { out: path, passphrase_file, comment, json } = args.command;
+    let passphrase = passphrase_file.as_deref().map(Secret::from_file).transpose()?;
+    let made = key::make(&path, &printable(&comment), passphrase.as_ref())?;
+    let fingerprint = made.fingerprint(HashAlg::Sha256).to_string();
+    let public = key::public_path(&path);
+    let verdict = Verdict::Pass(format!("{} holds the private key: keep it to yourself", path.display()));
+    if json {
+        let words = verdict.words();
+        out.json(&serde_json::json!({ "private": path, "public": public, "fingerprint": fingerprint, "verdict": words }))?;
+        return Ok(verdict.code());
     }
-
-    /// What was given, and what was asked for because it is needed.
-    pub(super) fn keys(&self, archive: &Path) -> Result<Keys> {
-        let passphrase = match &self.passphrase_file {
-            Some(file) => Some(Secret::from_file(file)?),
-            None if std::io::stdin().is_terminal() && self.needs_passphrase(archive)? => Some(Secret::ask("Passphrase: ")?),
-            None => None,
-        };
-        Keys::new(&self.identities, passphrase)
-    }
-
-    fn needs_passphrase(&self, archive: &Path) -> Result<bool> {
-        let store = LocalStore::new(archive);
-        Ok(self.identities.iter().any(|file| Keys::is_encrypted(file))
-            || self.identities.is_empty() && vault::is_encrypted(&store)? && vault::has_passphrase(&store)?)
-    }
+    out.line(format_args!("public key {} {fingerprint}", public.display()))?;
+    out.verdict(&verdict)
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::key::KeyArgs;
 use super::output::{Output, shown_time};
+use super::unlock::KeyArgs;
 use crate::archive::{AccountEntry, Archive, CollectionEntry, Snapshot};
 use crate::error::{Error, Result};
 use crate::export::Selection;

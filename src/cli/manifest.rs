@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::key::KeyArgs;
 use super::output::Output;
+use super::unlock::KeyArgs;
 use crate::error::{Error, Result};
 use crate::export::{ManifestFormat, Selection, manifest};
 use crate::model::CollectionPath;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::groupware::dav_address;
-use super::key::KeyArgs;
 use super::output::{Output, Verdict};
+use super::unlock::KeyArgs;
 use crate::archive::line;
 use crate::error::{Error, Kind, Result};
 use crate::net::Address;

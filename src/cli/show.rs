@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use mail_parser::{Address, HeaderValue, Message, MessageParser, MimeHeaders as _};
 
-use super::key::KeyArgs;
 use super::output::Output;
+use super::unlock::KeyArgs;
 use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::model::{Digest, printable, printable_lines};
@@ -77,7 +77,7 @@ impl std::io::Write for Counter {
 }
 
 /// The one object whose digest begins like this.
-fn resolve(archive: &Archive, text: &str) -> Result<Digest> {
+pub(super) fn resolve(archive: &Archive, text: &str) -> Result<Digest> {
     let text = text.to_ascii_lowercase();
     if let Ok(digest) = text.parse() {
         return Ok(digest);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::key::KeyArgs;
 use super::output::{Output, Verdict};
+use super::unlock::KeyArgs;
 use crate::archive::{Options, Snapshot, Writer};
 use crate::directory::{self, Beside, Directory};
 use crate::error::{Error, Result};
@@ -104,7 +104,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         store_again: args.store_again,
     };
     let mut writer = Writer::open_with(&args.archive, args.level, &protection)?;
-    let recipients_before = writer.previous().map(|p| p.recipients.clone()).unwrap_or_default();
+    let recipients_before = writer.previous().map(|p| p.recipients().to_vec()).unwrap_or_default();
     let options = Options { level: Some(args.level), reread: args.reread };
     let done = snapshot::run(&found, directory.as_ref(), &mut writer, options, &Terminal::new(args.json))?;
     if let Some(folder) = &args.report {

@@ -14,6 +14,8 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{Digest, Hasher};
 
 const PENDING: &str = "pending";
+/// Is there while disks of a shipment are being received and not all is here (docs/format.md, Disks).
+pub const RECEIVING: &str = "receiving";
 const PENDING_TMP: &str = "pending.tmp";
 /// Files being written lie here until they get their name; the folder is part of the cache.
 const UPLOADS: &str = "index/tmp";
@@ -58,8 +60,28 @@ impl LocalStore {
     /// killed writer left half written.
     ///
     /// # Errors
-    /// `Kind::Locked` when another process writes, `Kind::Storage` when the folder cannot be made or written.
+    /// `Kind::Locked` when another process writes or disks are being received, `Kind::Storage` when the folder cannot be made or
+    /// written.
     pub fn lock(&self) -> Result<WriterLock> {
+        let lock = self.lock_to_receive()?;
+        if self.is_being_received() {
+            return Err(Error::new(Kind::Locked, "this archive is being received: not all of the shipment is here")
+                .with("archive", self.root.display())
+                .hint("finish it with 'floe receive MOUNT --archive DIR'; nothing may be written before"));
+        }
+        Ok(lock)
+    }
+
+    /// Are disks of a shipment being received into it?
+    pub fn is_being_received(&self) -> bool {
+        self.root.join(RECEIVING).exists()
+    }
+
+    /// Becomes the one writer, as [`LocalStore::lock`] does, of an archive that may be half received.
+    ///
+    /// # Errors
+    /// As [`LocalStore::lock`].
+    pub(crate) fn lock_to_receive(&self) -> Result<WriterLock> {
         let index = self.root.join("index");
         fs::create_dir_all(&index).map_err(|e| storage("cannot make the archive's folder", &index, e))?;
         let path = index.join("lock");
@@ -152,6 +174,16 @@ impl LocalStore {
         let file = Arc::new(file);
         open.push((name.to_owned(), Arc::clone(&file)));
         Ok(file)
+    }
+
+    /// Commits the files of a folder of this store, which are durable, as [`Store::commit`] does.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when the disk fails.
+    pub(crate) fn commit_folder(&self, folder: &Path) -> Result<()> {
+        fs::rename(folder, self.root.join(PENDING)).map_err(|e| storage("cannot write the commit", folder, e))?;
+        sync_folder(&self.root)?;
+        self.finish_commit()
     }
 
     /// Moves the files of `pending` to their places. Can be repeated at any point.
