@@ -20,6 +20,8 @@ pub enum Kind {
     Damage,
     /// Reading or writing the disk failed.
     Storage,
+    /// The archive is encrypted, and what was given does not open it.
+    Key,
     /// Another process writes to the archive.
     Locked,
     /// A server could not be reached, or the connection to it broke: worth another try.

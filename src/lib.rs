@@ -34,5 +34,6 @@ pub mod snapshot;
 pub mod source;
 pub mod store;
 pub mod validate;
+pub mod vault;
 
 pub use error::{Error, Kind, Result};

@@ -10,13 +10,12 @@ use super::tags;
 use crate::error::{Error, Result};
 use crate::model::{Digest, Hasher};
 use crate::store::Store;
+use crate::vault::{self, ROOT_MAX_BYTES};
 
 /// The payload manifest.
 pub const MANIFEST: &str = "manifest-sha256.txt";
 /// Largest manifest that is read.
 pub const MANIFEST_MAX_BYTES: u64 = 1 << 30;
-/// Largest root that is read.
-pub const ROOT_MAX_BYTES: u64 = 1 << 30;
 /// The files that `tagmanifest-sha256.txt` lists in any case.
 pub const TAG_FILES: [&str; 5] = ["README.txt", "bag-info.txt", "bagit.txt", MANIFEST, "restore.py"];
 const BAGIT: &str = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
@@ -27,20 +26,15 @@ const INFO: &str = "bag-info.txt";
 /// Folders of the payload whose files are small.
 pub const SMALL_FOLDERS: [&str; 3] = ["data/holds", "data/snapshots", "data/tombstones"];
 /// Folders outside of the payload whose files the tag manifest lists.
-const TAG_FOLDERS: [&str; 1] = ["signatures"];
+const TAG_FOLDERS: [&str; 2] = ["keys", "signatures"];
 
-/// All files of a commit: the new root, if there is one, the new record of events, and the bag files that list them and
-/// everything before them.
-pub fn files(
-    store: &dyn Store,
-    root: Option<(String, Vec<u8>)>,
-    events: Option<(String, Vec<u8>)>,
-    now: Timestamp,
-) -> Result<Vec<(String, Vec<u8>)>> {
-    whole(store, root.into_iter().collect(), events, &[], now)
+/// All files of a commit: the `new` ones (a root, the record of events, a key), and the bag files that list them and
+/// everything before them. `store` has the files as they lie there; `encrypted` says whether the archive is.
+pub fn files(store: &dyn Store, encrypted: bool, new: Vec<(String, Vec<u8>)>, now: Timestamp) -> Result<Vec<(String, Vec<u8>)>> {
+    whole(store, encrypted, new, &[], now)
 }
 
-/// As [`files`], for new files of the payload, and without some packs that are there. The record of events is the caller's.
+/// As [`files`], for an archive that is not encrypted, and without some packs that are there. The record of events is the caller's.
 ///
 /// # Errors
 /// As [`files`].
@@ -50,13 +44,13 @@ pub fn without_packs(
     packs: &[Digest],
     now: Timestamp,
 ) -> Result<Vec<(String, Vec<u8>)>> {
-    whole(store, new, None, packs, now)
+    whole(store, false, new, packs, now)
 }
 
 fn whole(
     store: &dyn Store,
+    encrypted: bool,
     new: Vec<(String, Vec<u8>)>,
-    events: Option<(String, Vec<u8>)>,
     without: &[Digest],
     now: Timestamp,
 ) -> Result<Vec<(String, Vec<u8>)>> {
@@ -74,20 +68,25 @@ fn whole(
         let bytes = store.read(&file.name, ROOT_MAX_BYTES)?.ok_or_else(|| Error::damage("a snapshot root vanished"))?;
         payload.push((file.name, Digest::of(&bytes), file.size));
     }
-    payload.extend(new.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes), bytes.len() as u64)));
-    let mut tags = signatures(store)?;
-    tags.extend(events.iter().map(|(name, bytes)| (Digest::of(bytes), name.clone())));
-    let mut files = files_of(payload, tags, now);
-    files.extend(events);
-    files.extend(new);
+    let (inside, beside): (Vec<_>, Vec<_>) = new.into_iter().partition(|(name, _)| is_payload(name));
+    payload.extend(inside.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes), bytes.len() as u64)));
+    let mut tags = around(store)?;
+    tags.extend(beside.iter().map(|(name, bytes)| (Digest::of(bytes), name.clone())));
+    let mut files = files_of(payload, tags, encrypted, now);
+    files.extend(beside);
+    files.extend(inside);
     Ok(files)
+}
+
+fn is_payload(name: &str) -> bool {
+    name.starts_with("data/")
 }
 
 /// Digests and names of the files in the folders that the tag manifest lists.
 ///
 /// # Errors
 /// `Kind::Storage` when they cannot be read.
-pub fn signatures(store: &dyn Store) -> Result<Vec<(Digest, String)>> {
+pub fn around(store: &dyn Store) -> Result<Vec<(Digest, String)>> {
     let mut listed = Vec::new();
     for folder in TAG_FOLDERS {
         for file in store.list(folder)?.into_iter().filter(|file| tags::is_plain(&file.name)) {
@@ -101,6 +100,7 @@ pub fn signatures(store: &dyn Store) -> Result<Vec<(Digest, String)>> {
 pub fn files_of(
     mut payload: Vec<(String, Digest, u64)>,
     mut tags: Vec<(Digest, String)>,
+    encrypted: bool,
     now: Timestamp,
 ) -> Vec<(String, Vec<u8>)> {
     payload.sort();
@@ -111,9 +111,10 @@ pub fn files_of(
         text
     });
     let info = format!(
-        "Bag-Software-Agent: floe {}\nBagging-Date: {}\nFloe-Archive-Version: 1\nPayload-Oxum: {oxum}.{}\n",
+        "Bag-Software-Agent: floe {}\nBagging-Date: {}\nFloe-Archive-Version: 1\n{}Payload-Oxum: {oxum}.{}\n",
         env!("CARGO_PKG_VERSION"),
         now.strftime("%Y-%m-%d"),
+        if encrypted { format!("{}\n", vault::INFO) } else { String::new() },
         payload.len()
     );
     let contents = [README, &info, BAGIT, &manifest, RESTORE];
@@ -162,15 +163,16 @@ pub fn payload(store: &dyn Store) -> Result<Option<HashSet<String>>> {
     Ok(manifest.and_then(|m| parse_manifest(&m).ok()).map(|lines| lines.into_iter().map(|(_, name)| name).collect()))
 }
 
-/// Removes packs that no commit lists and that are not what their name says: an interrupted run left them, and they broke since.
+/// Removes packs that no commit lists and that are not what their name says: an interrupted run left them, and they broke since. Where
+/// nothing can be read, as without a key, `all` that no commit lists are removed: nothing will ever lead to what is in them.
 ///
 /// # Errors
 /// `Kind::Storage` when the disk fails.
-pub fn discard_broken_packs(store: &dyn Store, listed: &HashSet<String>) -> Result<()> {
+pub fn discard_useless_packs(store: &dyn Store, listed: &HashSet<String>, all: bool) -> Result<()> {
     for file in store.list("data/packs")? {
         if !listed.contains(&file.name)
             && let Some(digest) = pack_digest(&file.name)
-            && digest_of(store, &file.name, file.size)? != digest
+            && (all || digest_of(store, &file.name, file.size)? != digest)
         {
             store.discard(&file.name)?;
         }

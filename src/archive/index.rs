@@ -128,6 +128,7 @@ impl Part {
     /// Reads and checks an index file; `None` when it is not whole.
     fn open(store: &dyn Store, file: &StoredFile) -> Result<Option<Self>> {
         let mut header = [0u8; HEADER_BYTES as usize];
+        let file = &StoredFile { size: store.content_bytes(&file.name, file.size)?, ..file.clone() };
         if file.size < HEADER_BYTES + TAIL_BYTES {
             return Ok(None);
         }
@@ -267,12 +268,14 @@ impl Sealing {
         self.upload.write_all(bytes).map_err(|e| Error::new(Kind::Storage, "cannot write an index file").because(e))
     }
 
-    fn finish(mut self) -> Result<String> {
-        let digest = std::mem::take(&mut self.hasher).finish();
-        self.put(digest.as_bytes())?;
-        let name = format!("index/{}.idx", &digest.to_string()[..32]);
-        self.upload.finish(&name)?;
-        Ok(name)
+    fn finish(mut self, suffix: &str) -> Result<String> {
+        let inside = std::mem::take(&mut self.hasher).finish();
+        self.put(inside.as_bytes())?;
+        // Of an encrypted file nothing is to be told by its name, so it is called after the bytes on the disk.
+        let name =
+            |outside: &Digest| format!("index/{:.32}.idx{suffix}", if suffix.is_empty() { inside } else { *outside }.to_string());
+        let (outside, _) = self.upload.finish_as(&name)?;
+        Ok(name(&outside))
     }
 }
 
@@ -290,7 +293,7 @@ fn write(store: &dyn Store, parts: &[Part]) -> Result<Part> {
     let header = header(&packs, &frames, count);
     file.put(&header)?;
     merge(store, parts, &mut |record| file.put(&record.to_bytes()))?;
-    let name = file.finish()?;
+    let name = file.finish(store.suffix())?;
     Part::new(store, packs, frames, count, Records::File { name, at: header.len() as u64 })
 }
 
@@ -359,6 +362,12 @@ fn merge(store: &dyn Store, parts: &[Part], each: &mut dyn FnMut(Record) -> Resu
     Ok(())
 }
 
+/// The index files of the store's sort: encrypted or not.
+pub(super) fn index_files(store: &dyn Store) -> Result<Vec<StoredFile>> {
+    let end = format!(".idx{}", store.suffix());
+    Ok(store.list("index")?.into_iter().filter(|f| f.name.ends_with(&end)).collect())
+}
+
 /// All objects of an archive.
 pub struct Index {
     parts: Vec<Part>,
@@ -372,7 +381,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// Reads the index files; packs that none of them covers are read themselves.
+    /// Reads the index files; packs that none of them covers are read themselves. Where the store is locked only the packs' names are known.
     ///
     /// # Errors
     /// `Kind::Storage` when the folder cannot be read. Damage is noted instead, see [`Index::damage`].
@@ -380,12 +389,15 @@ impl Index {
         let mut index =
             Index { parts: Vec::new(), packs: Vec::new(), sizes: HashMap::new(), damage: Vec::new(), useless: Vec::new() };
         for file in store.list("data/packs")? {
-            if let Some(digest) = pack::pack_digest(&file.name) {
+            if let Some(digest) = pack::pack_digest(&file.name).filter(|d| file.name == pack::pack_name(d, store.suffix())) {
                 index.sizes.insert(digest, file.size);
                 index.packs.push(file);
             }
         }
-        for file in store.list("index")?.into_iter().filter(|f| f.name.ends_with(".idx")) {
+        if !store.is_readable() {
+            return Ok(index);
+        }
+        for file in index_files(store)? {
             // What cannot be read of a cache is as good as not there.
             match Part::open(store, &file) {
                 Ok(Some(part)) => index.parts.push(part),
@@ -509,7 +521,7 @@ impl Index {
         let frames = sealed.frames.into_iter().map(|span| FrameRow { pack: 0, span }).collect();
         let (packs, count) = (vec![(sealed.digest, sealed.bytes)], records.len() as u64);
         let part = Part::new(store, packs, frames, count, Records::Memory(records))?;
-        self.packs.push(StoredFile { name: pack::pack_name(&sealed.digest), size: sealed.bytes });
+        self.packs.push(StoredFile { name: pack::pack_name(&sealed.digest, store.suffix()), size: sealed.bytes });
         self.sizes.insert(sealed.digest, sealed.bytes);
         self.parts.push(write(store, &[part])?);
         Ok(())
@@ -566,7 +578,7 @@ mod tests {
         let digest = Digest::of(&[name]);
         let folder = store.root().join("data/packs");
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(store.root().join(pack::pack_name(&digest)), "0123456789").unwrap();
+        std::fs::write(store.root().join(pack::pack_name(&digest, "")), "0123456789").unwrap();
         SealedPack { digest, bytes: 10, frames: vec![span; 3] }
     }
 
@@ -612,7 +624,7 @@ mod tests {
         }
         index.tidy(&store).unwrap();
         assert_eq!(index.parts.len(), 1);
-        std::fs::remove_file(store.root().join(pack::pack_name(&Digest::of(&[0])))).unwrap();
+        std::fs::remove_file(store.root().join(pack::pack_name(&Digest::of(&[0]), ""))).unwrap();
         let index = Index::open(&store).unwrap();
         for n in 0..500u32 {
             let found = index.find(&store, &Digest::of(&n.to_le_bytes())).unwrap();

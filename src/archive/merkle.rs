@@ -323,7 +323,8 @@ impl TreesWriter {
     /// # Errors
     /// `Kind::Storage` when the archive cannot be written or the system gives no random bytes.
     pub fn open(writer: &mut Writer) -> Result<Self> {
-        let before = writer.previous().and_then(|s| Some((s.root.accounts.clone(), s.root.merkle.clone()?)));
+        let before =
+            writer.previous().and_then(|s| s.root.as_ref()).and_then(|root| Some((root.accounts.clone(), root.merkle.clone()?)));
         if let Some((accounts, merkle)) = before
             && let Ok(blinding) = Blinding::of(writer.archive(), &merkle)
         {

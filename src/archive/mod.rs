@@ -25,4 +25,4 @@ pub use reader::Archive;
 pub use root::{AccountEntry, CollectionEntry, Options, Original, Root, Snapshot, SourceNote, Tool};
 pub use verify::{Check, Findings, verify};
 pub(crate) use without::renew;
-pub use writer::{Writer, rebuild_index};
+pub use writer::{Previous, Writer, rebuild_index};

@@ -7,8 +7,9 @@ use std::cell::RefCell;
 use std::io::Write;
 
 use crate::error::{Error, Kind, Result};
-use crate::model::{Digest, Hasher};
+use crate::model::Digest;
 use crate::store::{Store, Upload};
+use crate::vault::SUFFIX;
 
 /// Entries of one sort share frames and a compression level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -220,7 +221,8 @@ pub struct SealedPack {
 /// A pack being written.
 pub struct PackWriter {
     upload: Box<dyn Upload>,
-    hasher: Hasher,
+    /// What the file's name ends in.
+    suffix: &'static str,
     offset: u64,
     frames: Vec<FrameSpan>,
     entries: u64,
@@ -232,7 +234,7 @@ impl PackWriter {
     pub fn new(store: &dyn Store) -> Result<Self> {
         Ok(PackWriter {
             upload: store.upload()?,
-            hasher: Hasher::new(),
+            suffix: store.suffix(),
             offset: 0,
             frames: Vec::new(),
             entries: 0,
@@ -256,7 +258,6 @@ impl PackWriter {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.hasher.update(bytes);
         self.offset += bytes.len() as u64;
         self.upload.write_all(bytes).map_err(|e| Error::new(Kind::Storage, "cannot write a pack").because(e))
     }
@@ -280,28 +281,30 @@ impl PackWriter {
         table.push(0);
         table.extend_from_slice(&SEEK_FOOTER.to_le_bytes());
         self.write(&table)?;
-        let digest = self.hasher.finish();
-        self.upload.finish(&pack_name(&digest))?;
-        Ok(SealedPack { digest, bytes: self.offset, frames: self.frames })
+        let suffix = self.suffix;
+        let (digest, bytes) = self.upload.finish_as(&|digest| pack_name(digest, suffix))?;
+        Ok(SealedPack { digest, bytes, frames: self.frames })
     }
 }
 
-/// The file of a pack.
-pub fn pack_name(digest: &Digest) -> String {
-    format!("data/packs/{digest}.tar.zst")
+/// The file of a pack; `suffix` is the store's.
+pub fn pack_name(digest: &Digest, suffix: &str) -> String {
+    format!("data/packs/{digest}.tar.zst{suffix}")
 }
 
 /// The pack that a file name names.
 pub fn pack_digest(name: &str) -> Option<Digest> {
-    name.strip_prefix("data/packs/")?.strip_suffix(".tar.zst")?.parse().ok()
+    let name = name.strip_prefix("data/packs/")?;
+    name.strip_suffix(SUFFIX).unwrap_or(name).strip_suffix(".tar.zst")?.parse().ok()
 }
 
-/// Reads a pack's seek table.
+/// Reads the seek table of a pack whose file has `size` bytes.
 ///
 /// # Errors
 /// `Kind::Damage` when the pack was cut or its table does not fit its size.
 pub fn seek_table(store: &dyn Store, name: &str, size: u64) -> Result<Vec<FrameSpan>> {
     let bad = || Error::damage("a pack has no valid seek table: it is cut short or damaged").with("file", name);
+    let size = store.content_bytes(name, size)?;
     let word = |b: &[u8], at: usize| b.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
     let mut footer = [0u8; 9];
     store.read_at(name, size.checked_sub(9).ok_or_else(bad)?, &mut footer)?;
@@ -333,10 +336,12 @@ pub fn walk_frames(store: &dyn Store, name: &str, size: u64) -> Vec<FrameSpan> {
     let mut frames = Vec::new();
     let mut offset = 0;
     let mut bytes = Vec::new();
+    let size = store.content_bytes(name, size).unwrap_or_default();
     while offset < size {
         bytes.resize((size - offset).min(FRAME_STORED_MAX_BYTES as u64) as usize, 0);
-        if store.read_at(name, offset, &mut bytes).is_err() {
-            break;
+        match store.read_whole_part(name, offset, &mut bytes) {
+            Ok(whole) if whole > 0 => bytes.truncate(whole),
+            _ => break,
         }
         let Ok(compressed) = zstd::zstd_safe::find_frame_compressed_size(&bytes) else { break };
         if let Ok(Some(content)) = zstd::zstd_safe::get_frame_content_size(&bytes)

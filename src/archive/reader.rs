@@ -5,7 +5,6 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::bag::ROOT_MAX_BYTES;
 use super::cache::FrameCache;
 use super::index::{Index, Location};
 use super::pack::{self, ObjectForm};
@@ -14,6 +13,7 @@ use super::{AccountEntry, CollectionEntry, Root, Snapshot};
 use crate::error::{Error, Result};
 use crate::model::{Digest, Exception, Hasher, Placement};
 use crate::store::{LocalStore, Store};
+use crate::vault::{Keys, ROOT_MAX_BYTES, SUFFIX, Vault};
 
 /// Characters of a snapshot's name: its time and twelve digits of its root's digest.
 const ROOT_ID_LENGTH: usize = "20261122T210500Z-0123456789ab".len();
@@ -22,39 +22,72 @@ const LINE_MAX_BYTES: usize = 64 << 20;
 
 /// An archive opened for reading; may be shared between threads.
 pub struct Archive {
-    pub(super) store: LocalStore,
+    pub(super) vault: Vault,
     pub(super) index: Index,
     cache: FrameCache,
 }
 
 impl Archive {
-    /// Opens the archive in the folder `path`.
+    /// Opens the archive in the folder `path`, which is not encrypted.
     ///
     /// # Errors
-    /// `Kind::Usage` when there is no archive, `Kind::Storage` when it cannot be read. Damaged packs are no error:
-    /// what is whole can be read.
+    /// As [`Archive::open_with`].
     pub fn open(path: &Path) -> Result<Self> {
-        let store = LocalStore::new(path);
+        Self::open_with(path, &Keys::default())
+    }
+
+    /// Opens the archive in the folder `path` with these keys, which one that is not encrypted does not need.
+    ///
+    /// # Errors
+    /// `Kind::Usage` when there is no archive or it is encrypted and no key was given, `Kind::Key` when the keys do not open it,
+    /// `Kind::Storage` when it cannot be read. Damaged packs are no error: what is whole can be read.
+    pub fn open_with(path: &Path, keys: &Keys) -> Result<Self> {
+        let archive = Self::open_or_locked(path, keys)?;
+        if archive.is_locked() { Err(archive.vault.locked()) } else { Ok(archive) }
+    }
+
+    /// The same; without keys an encrypted archive is locked. Then the digests of its files can be checked, and nothing be read.
+    ///
+    /// # Errors
+    /// As [`Archive::open_with`].
+    pub fn open_or_locked(path: &Path, keys: &Keys) -> Result<Self> {
+        let files = LocalStore::new(path);
         // What was complete before a later shipment's disks came stays readable while they do.
-        if store.is_being_received() && store.read("bagit.txt", 1 << 10)?.is_none() {
+        if files.is_being_received() && files.read("bagit.txt", 1 << 10)?.is_none() {
             return Err(Error::damage("this archive is being received: not all of the shipment is here yet")
                 .with("archive", path.display())
                 .hint("'floe receive MOUNT --archive DIR' takes the next disk; without a MOUNT it says what is missing"));
         }
-        let index = Index::open(&store)?;
-        if index.packs().is_empty() && store.list("data/snapshots")?.is_empty() && store.read("bagit.txt", 1 << 10)?.is_none() {
+        let vault = Vault::open(files, keys)?;
+        let index = Index::open(&vault)?;
+        if index.packs().is_empty() && vault.list("data/snapshots")?.is_empty() && vault.read("bagit.txt", 1 << 10)?.is_none() {
             return Err(Error::usage("there is no archive in this folder").with("folder", path.display()));
         }
-        Ok(Self::from_parts(store, index))
+        Ok(Self::from_parts(vault, index))
     }
 
-    pub(super) fn from_parts(store: LocalStore, index: Index) -> Self {
-        Archive { store, index, cache: FrameCache::default() }
+    pub(super) fn from_parts(vault: Vault, index: Index) -> Self {
+        Archive { vault, index, cache: FrameCache::default() }
     }
 
-    /// The store that it lies in.
+    /// Its files as they lie on the disk.
     pub fn store(&self) -> &dyn Store {
-        &self.store
+        self.vault.files()
+    }
+
+    /// What its files hold, also where they are encrypted. The index and what deals with packs needs this one.
+    pub fn contents(&self) -> &dyn Store {
+        &self.vault
+    }
+
+    /// Is it encrypted, and no key was given?
+    pub fn is_locked(&self) -> bool {
+        self.vault.is_locked()
+    }
+
+    /// Is it encrypted?
+    pub fn is_encrypted(&self) -> bool {
+        self.vault.is_sealed()
     }
 
     /// Where its objects are.
@@ -67,7 +100,7 @@ impl Archive {
     /// # Errors
     /// When the index cannot be read.
     pub fn contains(&self, object: &Digest) -> Result<bool> {
-        Ok(!self.index.find(&self.store, object)?.is_empty())
+        Ok(!self.index.find(&self.vault, object)?.is_empty())
     }
 
     /// All files that should be snapshot roots, oldest first: the snapshot, or what is wrong with the file.
@@ -75,7 +108,7 @@ impl Archive {
     /// # Errors
     /// `Kind::Storage` when the folder cannot be read.
     pub fn roots(&self) -> Result<Vec<Result<Snapshot>>> {
-        Ok(root_files(&self.store)?.iter().map(|file| read_root(&self.store, file)).collect())
+        Ok(root_files(&self.vault)?.iter().map(|file| read_root(&self.vault, file)).collect())
     }
 
     /// All committed snapshots whose roots are whole, oldest first.
@@ -91,7 +124,7 @@ impl Archive {
     /// # Errors
     /// `Kind::Usage` when there is none or several, `Kind::Damage` when its root is damaged.
     pub fn snapshot(&self, id: Option<&str>) -> Result<Snapshot> {
-        let mut names = root_files(&self.store)?;
+        let mut names = root_files(&self.vault)?;
         names.retain(|name| id.is_none_or(|id| root_id(name).contains(id)));
         if id.is_some() && names.len() > 1 {
             return Err(Error::usage("several snapshots have this in their name").with("id", id.unwrap_or_default()));
@@ -99,7 +132,7 @@ impl Archive {
         let name = names.pop().ok_or_else(|| {
             Error::usage("no such snapshot").with("id", id.unwrap_or("newest")).hint("see 'floe list --snapshots'")
         })?;
-        read_root(&self.store, &name)
+        read_root(&self.vault, &name)
     }
 
     /// Hands the values in a listing to `each`, one at a time: a listing may be larger than memory.
@@ -180,9 +213,9 @@ impl Archive {
     /// The decompressed frame that holds an object, from any place where it can be read, and the object's place in it.
     fn entry(&self, object: Digest) -> Result<(Arc<Vec<u8>>, Location)> {
         let mut failed = None;
-        for place in self.index.find(&self.store, &object)? {
+        for place in self.index.find(&self.vault, &object)? {
             let read = self.cache.get((place.pack, place.frame.offset), || {
-                pack::read_frame(&self.store, &pack::pack_name(&place.pack), &place.frame)
+                pack::read_frame(&self.vault, &pack::pack_name(&place.pack, self.vault.suffix()), &place.frame)
             });
             match read {
                 Ok(frame) if frame.len() as u64 >= u64::from(place.start) + u64::from(place.len) => return Ok((frame, place)),
@@ -196,9 +229,9 @@ impl Archive {
     /// The blobs of which an object is made, wherever it lies; none when it is stored as it is.
     pub(crate) fn blobs_of(&self, object: Digest) -> Result<Vec<Digest>> {
         let mut blobs = Vec::new();
-        for place in self.index.find(&self.store, &object)?.into_iter().filter(|place| place.form == ObjectForm::Recipe) {
+        for place in self.index.find(&self.vault, &object)?.into_iter().filter(|place| place.form == ObjectForm::Recipe) {
             let frame = self.cache.get((place.pack, place.frame.offset), || {
-                pack::read_frame(&self.store, &pack::pack_name(&place.pack), &place.frame)
+                pack::read_frame(&self.vault, &pack::pack_name(&place.pack, self.vault.suffix()), &place.frame)
             })?;
             let recipe = Recipe::parse(data(&frame, &place)).map_err(|e| e.with("object", object))?;
             blobs.extend(recipe.refs().map(|blob| blob.digest));
@@ -253,23 +286,25 @@ fn data<'a>(frame: &'a [u8], place: &Location) -> &'a [u8] {
 /// The files that are called like roots, oldest first.
 pub(super) fn root_files(store: &dyn Store) -> Result<Vec<String>> {
     let mut names: Vec<String> = store.list("data/snapshots")?.into_iter().map(|f| f.name).collect();
-    names.retain(|name| name.ends_with(".json") && root_id(name).len() == ROOT_ID_LENGTH);
+    let end = format!(".json{}", store.suffix());
+    names.retain(|name| name.ends_with(&end) && root_id(name).len() == ROOT_ID_LENGTH);
     Ok(names)
 }
 
 /// The name of the snapshot in a root's file.
-fn root_id(file: &str) -> &str {
-    file.trim_start_matches("data/snapshots/").trim_end_matches(".json")
+pub(super) fn root_id(file: &str) -> &str {
+    file.trim_start_matches("data/snapshots/").trim_end_matches(SUFFIX).trim_end_matches(".json")
 }
 
 /// Reads a root file and checks that it is the one that its name says.
-pub(super) fn read_root(store: &dyn Store, file: &str) -> Result<Snapshot> {
-    let bytes = store.read(file, ROOT_MAX_BYTES)?.unwrap_or_default();
+pub(super) fn read_root(vault: &Vault, file: &str) -> Result<Snapshot> {
+    let bytes = vault.files().read(file, ROOT_MAX_BYTES)?.unwrap_or_default();
     let digest = Digest::of(&bytes);
     let id = root_id(file).to_owned();
     if !id.ends_with(&digest.to_string()[..12]) {
         return Err(Error::damage("a snapshot root is not the one that its name says").with("file", file));
     }
+    let bytes = vault.clear(file, bytes)?;
     Ok(Snapshot { id, digest, root: Root::from_bytes(&bytes).map_err(|e| e.with("file", file))? })
 }
 

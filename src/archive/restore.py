@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Takes everything out of a floe archive without floe. Needs Python 3.8 or later and the command `zstd`.
+"""Takes everything out of a floe archive without floe. Needs Python 3.8 or later and the command `zstd`, and the command `age`
+for an encrypted archive.
 
   python3 restore.py ARCHIVE OUT                  the newest snapshot into the new folder OUT
   python3 restore.py ARCHIVE OUT --snapshot ID    another one (any part of its file name in data/snapshots/)
   python3 restore.py ARCHIVE OUT --account NAME   one account only
   python3 restore.py ARCHIVE OUT --objects        every object, when data/snapshots/ is lost
   python3 restore.py ARCHIVE --check              writes nothing; reads and checks everything
+  ... --identity FILE                             the age key that opens an encrypted archive; may be given again
 
 Items become OUT/ACCOUNT/COLLECTION/NNNNNN-<SHA-256>.eml (.ics, .vcf; a plain file's own name follows); the file time is
 the internal date. OUT/ACCOUNT/placements.jsonl tells flags, keywords, dates and the original names. Every SHA-256 is
@@ -16,7 +18,8 @@ Exit code: 0 all well, 1 finished but something is damaged or missing, 2 could n
 How it works (README.txt describes the format in short, floe's docs/format.md in full): a pack is a tar archive cut into
 zstd frames. Pass one walks the frames of all packs and notes where each entry lies. Pass two follows the snapshot: root ->
 account listings -> collection listings -> items. An item is an entry blob/<sha256>, or a recipe/<sha256> that builds it
-from literal bytes and blobs. index/ is never used. Memory: about 250 bytes an object, and 400 MiB.
+from literal bytes and blobs. index/ is never used. Memory: about 250 bytes an object, and 400 MiB. Encrypted packs are
+decrypted into nameless files in the folder for temporary files (TMPDIR), up to 2 GiB at a time.
 """
 import argparse
 import base64
@@ -37,6 +40,7 @@ FRAME_MAX = 32 * MIB        # decompressed; the format allows 16 MiB of entries
 BATCH = 64 * MIB            # decompressed bytes that one zstd process gets
 CACHE = 192 * MIB           # decompressed frames kept in memory
 LINE_MAX = 16 * MIB         # one line of a listing
+CLEAR_MAX = 2048 * MIB      # decrypted packs on the disk
 ZSTD_MAGIC, SKIP_MAGIC = b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18"
 DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -140,8 +144,10 @@ def entries_of(data, at=0):
 class Archive:
     """All packs of an archive: where each object lies, and its bytes."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, identities=()):
         self.folder, self.problems = folder, 0
+        self.keys = [word for file in identities for word in ("-i", file)]
+        self.clear = collections.OrderedDict()          # path of an encrypted pack -> its content in a nameless file
         self.frames = []                # (path of the pack, start, end, content size)
         self.where = {}                 # digest -> number of the frame * 65536 + number of the header's block in it
         self.spare = collections.defaultdict(list)      # digest -> further places of the same object
@@ -149,19 +155,33 @@ class Archive:
         packs = os.path.join(folder, "data", "packs")
         listed = self.manifest("manifest-sha256.txt")
         for name in sorted(os.listdir(packs)) if os.path.isdir(packs) else []:
-            if name.endswith(".tar.zst"):
+            if name.endswith((".tar.zst", ".tar.zst.age")):
                 # A pack that the manifest does not list is left over from an interrupted run. What is good in it does
                 # no harm (the name of an object is its digest), and what is bad in it is no loss.
                 try:
                     self.scan(os.path.join(packs, name), not listed or f"data/packs/{name}" in listed)
                 except OSError as why:
                     self.problem(f"pack {name}: {why}")
-            elif name.endswith(".age"):
-                self.problem(f"pack {name} is encrypted: decrypt it with age first")
 
     def problem(self, text):
         self.problems += 1
         say("damaged: " + text)
+
+    def opened(self, path, complain=None):
+        """A pack to read from. age gives what comes before a damage, and that is used; the last packs are kept."""
+        if not path.endswith(".age"):
+            return open(path, "rb")
+        if path in self.clear:
+            self.clear.move_to_end(path)
+        else:
+            file = tempfile.TemporaryFile()
+            run = subprocess.run(["age", "-d", *self.keys, path], stdout=file, stderr=subprocess.PIPE, check=False)
+            if run.returncode and complain:
+                complain(run.stderr.decode(errors="replace").strip().splitlines()[0] if run.stderr else "age fails")
+            self.clear[path] = file
+            while len(self.clear) > 1 and sum(os.fstat(f.fileno()).st_size for f in self.clear.values()) > CLEAR_MAX:
+                self.clear.popitem(last=False)[1].close()
+        return open(os.dup(self.clear[path].fileno()), "rb")
 
     def path(self, name):
         """A file's place: when a commit was interrupted, the files in pending/ count (docs/format.md section 9)."""
@@ -183,7 +203,7 @@ class Archive:
             if counts:
                 self.problem(f"pack {os.path.basename(path)}: {text}")
         found, trailer, entries, number = [], None, 0, len(self.frames)
-        with open(path, "rb") as file:
+        with self.opened(path, complain) as file:
             self.frames.extend((path,) + frame for frame in frames_of(file, complain))
             while number < len(self.frames):
                 batch, size = [], 0
@@ -227,7 +247,7 @@ class Archive:
             self.cache.move_to_end(number)
             return self.cache[number]
         path, start, end, content = self.frames[number]
-        with open(path, "rb") as file:
+        with self.opened(path) as file:
             file.seek(start)
             data = unzstd(file.read(end - start), content)
         if data is None:
@@ -354,14 +374,20 @@ class Archive:
                 try:
                     with open(os.path.join(folder, name), "rb") as file:
                         data = file.read()
-                    if not name.endswith(".json"):
+                    base, end, encrypted = name.partition(".json")
+                    if not end or encrypted not in ("", ".age"):
                         raise Damage("not a snapshot that this program can read")
-                    if hashlib.sha256(data).hexdigest()[:12] != name[:-5].rpartition("-")[2]:
+                    if hashlib.sha256(data).hexdigest()[:12] != base.rpartition("-")[2]:
                         raise Damage("its SHA-256 is not the one in its name")
+                    if encrypted:
+                        run = subprocess.run(["age", "-d", *self.keys], input=data, capture_output=True, check=False)
+                        if run.returncode:
+                            raise Damage(run.stderr.decode(errors="replace").strip().splitlines()[0] or "age fails")
+                        data = run.stdout
                     root = json.loads(data)
                     if root.get("version") != 1 or not all(isinstance(a, dict) for a in root["accounts"]):
                         raise Damage("its version is not known to this program")
-                    roots[name[:-5]] = root
+                    roots[base] = root
                 except (Damage, ValueError, OSError, LookupError, TypeError, AttributeError, RecursionError) as why:
                     self.problem(f"snapshot {name}: {why}")
         return dict(sorted(roots.items()))
@@ -565,6 +591,7 @@ def main():
     parser.add_argument("out", metavar="OUT", nargs="?")
     parser.add_argument("--snapshot", metavar="ID")
     parser.add_argument("--account", metavar="NAME")
+    parser.add_argument("--identity", metavar="FILE", action="append", default=[], help="age key of an encrypted archive")
     parser.add_argument("--objects", action="store_true", help="every object, named by its SHA-256")
     parser.add_argument("--check", action="store_true", help="read and check everything, write nothing")
     args = parser.parse_args()
@@ -575,9 +602,17 @@ def main():
     if not shutil.which("zstd"):
         say("the command zstd is missing; install it (Debian: apt-get install zstd)")
         return 2
+    if any(name.endswith(".age") for _, _, names in os.walk(os.path.join(args.archive, "data")) for name in names):
+        if not shutil.which("age"):
+            say("the archive is encrypted, and the command age is missing; install it (Debian: apt-get install age)")
+            return 2
+        if not args.identity:
+            say("the archive is encrypted: give --identity FILE with the age key of one of its recipients; where it has a "
+                "passphrase, get that key with: age -d ARCHIVE/keys/archive.key.age > FILE")
+            return 2
     if args.out and os.path.lexists(args.out) and (not os.path.isdir(args.out) or os.listdir(args.out)):
         parser.error(f"{args.out} is there already and not an empty folder")
-    archive = Archive(args.archive)
+    archive = Archive(args.archive, args.identity)
     roots = archive.snapshots()
     if args.check:
         good = check(archive, roots)

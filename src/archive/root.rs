@@ -86,6 +86,9 @@ pub struct Root {
     pub merkle: Option<Merkle>,
     /// Sum of everything.
     pub ledger: Ledger,
+    /// For whom the files of this snapshot are encrypted, where they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
 }
 
 impl Root {
@@ -106,6 +109,7 @@ impl Root {
             directory: None,
             merkle: None,
             ledger: Ledger::default(),
+            recipients: Vec::new(),
         }
     }
 

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::bag::{MANIFEST, MANIFEST_MAX_BYTES, ROOT_MAX_BYTES, SMALL_FOLDERS, TAG_FILES, digest_of, parse_manifest};
+use super::bag::{MANIFEST, MANIFEST_MAX_BYTES, SMALL_FOLDERS, TAG_FILES, digest_of, parse_manifest};
 use super::merkle::TreesCheck;
 use super::pack::{self, EntrySpan, FrameSpan, ObjectForm, pack_digest};
+use super::reader::root_files;
 use super::recipe::Recipe;
 use super::tags;
 use super::{AccountEntry, Archive, CollectionEntry, Root, Snapshot};
@@ -17,6 +18,7 @@ use crate::model::{Digest, Hasher, Ledger};
 use crate::monitor::Monitor;
 use crate::proof::events::FILE as EVENTS;
 use crate::store::Store;
+use crate::vault::{ROOT_MAX_BYTES, SUFFIX};
 
 /// What a check found.
 #[derive(Debug, Default, serde::Serialize)]
@@ -29,6 +31,8 @@ pub struct Findings {
     pub objects: u64,
     /// Placements looked at; in full checks each leads to an object that is whole.
     pub placements: u64,
+    /// The archive is encrypted and no key was given: only digests of files were checked.
+    pub locked: bool,
     /// What is wrong, and where.
     pub damage: Vec<String>,
     /// What loses nothing, but should be known: index files to be made anew, no snapshot yet.
@@ -70,6 +74,9 @@ pub fn verify(archive: &Archive, check: &Check, monitor: &dyn Monitor) -> Result
     let bytes: u64 = archive.index().packs().iter().map(|f| f.size).sum();
     monitor.phase("verify", Some(if check.full { 2 * bytes } else { bytes }));
     bag_files(archive, &mut found, monitor)?;
+    if archive.is_locked() {
+        return without_key(archive, check, found, monitor);
+    }
     index_files(archive, &mut found);
     let broken = if check.full { objects(archive, &mut found, monitor)? } else { Broken::new() };
     let snapshots = match &check.snapshot {
@@ -104,6 +111,21 @@ pub fn verify(archive: &Archive, check: &Check, monitor: &dyn Monitor) -> Result
         texts.sort();
         texts.dedup();
     }
+    monitor.done();
+    Ok(found)
+}
+
+/// What can be said without the key: the digests are right, or not.
+fn without_key(archive: &Archive, check: &Check, mut found: Findings, monitor: &dyn Monitor) -> Result<Findings> {
+    if check.full || check.snapshot.is_some() {
+        return Err(archive.vault.locked());
+    }
+    found.locked = true;
+    found.snapshots = root_files(archive.contents())?.len() as u64;
+    if found.snapshots == 0 && found.damage.is_empty() {
+        found.warnings.push("no snapshot is committed yet".to_owned());
+    }
+    found.damage.sort();
     monitor.done();
     Ok(found)
 }
@@ -255,8 +277,8 @@ fn objects(archive: &Archive, found: &mut Findings, monitor: &dyn Monitor) -> Re
     let mut work = Vec::new();
     for file in archive.index().packs() {
         let Some(pack) = pack_digest(&file.name) else { continue };
-        let spans = pack::seek_table(archive.store(), &file.name, file.size)
-            .unwrap_or_else(|_| pack::walk_frames(archive.store(), &file.name, file.size));
+        let spans = pack::seek_table(archive.contents(), &file.name, file.size)
+            .unwrap_or_else(|_| pack::walk_frames(archive.contents(), &file.name, file.size));
         work.extend(spans.into_iter().map(|frame| Work { pack, name: file.name.clone(), frame }));
     }
     // Recipes lie behind the blobs that they need, so frames are taken in order, by whichever core is free.
@@ -275,7 +297,7 @@ fn objects(archive: &Archive, found: &mut Findings, monitor: &dyn Monitor) -> Re
         broken.extend(core.broken);
         read.extend(core.read);
     }
-    archive.index().each(archive.store(), &mut |digest, at, _| {
+    archive.index().each(archive.contents(), &mut |digest, at, _| {
         if !read.contains(&(at.pack, at.frame.offset)) {
             broken.entry(digest).or_insert_with(|| format!("object {digest} lies in a frame that cannot be read"));
         }
@@ -298,7 +320,7 @@ struct Core<'a> {
 
 impl Core<'_> {
     fn frame(&mut self, work: &Work) {
-        let read = pack::read_frame(self.archive.store(), &work.name, &work.frame);
+        let read = pack::read_frame(self.archive.contents(), &work.name, &work.frame);
         let spans = read.and_then(|frame| Ok((pack::entries(&frame)?, Arc::new(frame))));
         let (spans, frame) = match spans {
             Ok(read) => read,
@@ -337,7 +359,7 @@ impl Core<'_> {
 fn index_files(archive: &Archive, found: &mut Findings) {
     let index = archive.index();
     for file in index.packs() {
-        match pack::seek_table(archive.store(), &file.name, file.size) {
+        match pack::seek_table(archive.contents(), &file.name, file.size) {
             Ok(frames) if pack_digest(&file.name).is_some_and(|d| !index.frames_are(&d, &frames)) => found
                 .warnings
                 .push(format!("the index knows other frames of {}; make it anew with 'floe index --rebuild'", file.name)),
@@ -367,6 +389,10 @@ fn bag_files(archive: &Archive, found: &mut Findings, monitor: &dyn Monitor) -> 
     let names: BTreeSet<&str> = there.iter().map(|f| f.name.as_str()).collect();
     let missing = manifest.iter().filter(|(_, name)| !names.contains(name.as_str()));
     found.damage.extend(missing.map(|(_, name)| format!("{name} is missing")));
+    let misfits = there.iter().filter(|f| f.name.ends_with(SUFFIX) != archive.is_encrypted());
+    let how =
+        if archive.is_encrypted() { "is not encrypted, but the archive is" } else { "is encrypted, but the archive is not" };
+    found.damage.extend(misfits.map(|f| format!("{} {how}", f.name)));
     let listed: HashMap<&str, Digest> = manifest.iter().map(|(digest, name)| (name.as_str(), *digest)).collect();
     let results: Vec<Result<Option<String>>> = there
         .par_iter()

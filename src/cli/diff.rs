@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::output::Output;
-use crate::archive::Archive;
+use super::unlock::KeyArgs;
 use crate::diff::{CollectionDifference, ItemNote, diff};
 use crate::error::Result;
 use crate::model::printable;
@@ -28,10 +28,12 @@ pub(super) struct Args {
     /// Print the differences as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    key: KeyArgs,
 }
 
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
-    let archive = Archive::open(&args.archive)?;
+    let archive = args.key.open(&args.archive)?;
     let (from, to) = (archive.snapshot(Some(&args.from))?, archive.snapshot(Some(&args.to))?);
     let found = diff(&archive, &from, &to)?;
     if args.json {

@@ -9,6 +9,7 @@ use crate::archive::{Archive, Findings};
 use crate::error::{Error, Result};
 use crate::model::printable;
 use crate::proof::events::{self, Event, Log, Outcome};
+use crate::vault::Keys;
 
 /// Show what happened to an archive, and check that record
 ///
@@ -28,7 +29,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
-    let archive = Archive::open(&args.archive)?;
+    let archive = Archive::open_or_locked(&args.archive, &Keys::default())?;
     let log = Log::read(archive.store())?;
     let mut found = Findings::default();
     events::check_listed(archive.store(), &log, &mut found)?;

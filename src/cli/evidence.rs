@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::export::lies_in;
 use super::output::{Output, Verdict};
 use super::show::resolve;
-use crate::archive::Archive;
+use super::unlock::KeyArgs;
 use crate::error::{Error, Result};
 use crate::model::{CollectionPath, printable};
 use crate::monitor::Terminal;
@@ -44,6 +44,8 @@ pub(super) struct Args {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    key: KeyArgs,
 }
 
 #[derive(Serialize)]
@@ -55,7 +57,7 @@ struct Report<'a> {
 }
 
 pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
-    let archive = Archive::open(&args.archive)?;
+    let archive = args.key.open(&args.archive)?;
     if lies_in(&args.out, &args.archive) {
         return Err(Error::usage("the bundle would lie in the archive").hint("nothing but floe's own files may be in there"));
     }

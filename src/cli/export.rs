@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::output::{Output, Verdict};
-use crate::archive::Archive;
+use super::unlock::KeyArgs;
 use crate::error::{Error, Result};
 use crate::export::{Done, Format, Request, Selection, export, moment, moment_after};
 use crate::model::{CollectionPath, Digest};
@@ -68,6 +68,8 @@ pub(super) struct Args {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    key: KeyArgs,
 }
 
 #[derive(Serialize)]
@@ -80,7 +82,7 @@ struct Report<'a> {
 }
 
 pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
-    let archive = Archive::open(&args.archive)?;
+    let archive = args.key.open(&args.archive)?;
     if lies_in(&args.out, &args.archive) {
         return Err(Error::usage("the target folder lies in the archive").hint("nothing but floe's own files may be in there"));
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::export::lies_in;
 use super::output::{Output, Verdict};
-use crate::archive::Archive;
+use super::unlock::KeyArgs;
 use crate::error::{Error, Result};
 use crate::model::printable;
 use crate::proof::handover::{Handover, look, write};
@@ -33,6 +33,8 @@ pub(super) struct Args {
     /// Print what the sheet says as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    key: KeyArgs,
 }
 
 #[derive(Serialize)]
@@ -44,7 +46,7 @@ struct Report<'a> {
 }
 
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
-    let archive = Archive::open(&args.archive)?;
+    let archive = args.key.open(&args.archive)?;
     if lies_in(&args.out, &args.archive) {
         return Err(Error::usage("the sheet would lie in the archive").hint("nothing but floe's own files may be in there"));
     }

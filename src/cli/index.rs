@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::output::{Output, Verdict};
+use super::unlock::KeyArgs;
 use crate::archive::rebuild_index;
 use crate::error::{Error, Result};
 use crate::model::printable;
@@ -21,13 +22,15 @@ pub(super) struct Args {
     /// Read all packs and write the index files again
     #[arg(long)]
     rebuild: bool,
+    #[command(flatten)]
+    key: KeyArgs,
 }
 
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     if !args.rebuild {
         return Err(Error::usage("say what to do with the index").hint("'floe index DIR --rebuild' makes it anew"));
     }
-    let (packs, objects, damage) = rebuild_index(&args.archive)?;
+    let (packs, objects, damage) = rebuild_index(&args.archive, &args.key.keys(&args.archive)?)?;
     for line in &damage {
         out.line(format_args!("damaged: {}", printable(line)))?;
     }

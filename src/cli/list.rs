@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::output::{Output, shown_time};
+use super::unlock::KeyArgs;
 use crate::archive::{AccountEntry, Archive, CollectionEntry, Snapshot};
 use crate::error::{Error, Result};
 use crate::export::Selection;
@@ -44,6 +45,8 @@ pub(super) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    key: KeyArgs,
 }
 
 /// A snapshot, for JSON.
@@ -103,7 +106,7 @@ struct ItemLine<'a> {
 }
 
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
-    let archive = Archive::open(&args.archive)?;
+    let archive = args.key.open(&args.archive)?;
     if args.snapshots {
         return snapshots(&archive.snapshots()?, args.json, out);
     }

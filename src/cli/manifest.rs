@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::output::Output;
-use crate::archive::Archive;
+use super::unlock::KeyArgs;
 use crate::error::{Error, Result};
 use crate::export::{ManifestFormat, Selection, manifest};
 use crate::model::CollectionPath;
@@ -36,10 +36,12 @@ pub(super) struct Args {
     /// Only this collection and those below it, as `floe list` writes it; may be given again
     #[arg(long = "collection", value_name = "NAME")]
     collections: Vec<String>,
+    #[command(flatten)]
+    key: KeyArgs,
 }
 
 pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
-    let archive = Archive::open(&args.archive)?;
+    let archive = args.key.open(&args.archive)?;
     let snapshot = archive.snapshot(args.snapshot.as_deref())?;
     let collections = args.collections.iter().map(|name| CollectionPath::parse(name)).collect();
     let selection = Selection { accounts: args.accounts, collections, ..Selection::default() };

@@ -37,6 +37,7 @@ mod standin;
 mod status;
 mod target;
 mod timestamp;
+mod unlock;
 mod validate;
 mod verify;
 

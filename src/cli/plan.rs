@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::groupware::dav_address;
 use super::output::{Output, Verdict};
-use crate::archive::{Archive, line};
+use super::unlock::KeyArgs;
+use crate::archive::line;
 use crate::error::{Error, Kind, Result};
 use crate::net::Address;
 use crate::replay::plan::{self, Cause, Summary};
@@ -55,6 +56,8 @@ pub(super) struct Args {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    key: KeyArgs,
 }
 
 /// The result as JSON.
@@ -72,7 +75,7 @@ struct Report {
 }
 
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
-    let archive = Archive::open(&args.archive)?;
+    let archive = args.key.open(&args.archive)?;
     let snapshot = archive.snapshot(args.snapshot.as_deref())?;
     let mut sheet = sheet_of(args.sheet.as_deref())?;
     sheet.dav = sheet.dav.filter(|_| dav_address(&args.to, args.dav.as_ref()).is_some());

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::output::{Output, Verdict};
+use super::unlock::KeyArgs;
 use crate::error::{Error, Result};
 use crate::model::printable;
 use crate::monitor::Terminal;
@@ -15,7 +16,7 @@ use crate::parity::{self, Repaired};
 /// Finds packs and snapshot roots that are damaged, cut, grown, missing or wrongly named, and makes them anew from what is left of them and the
 /// recovery data of 'floe protect'. Bag files and index are made anew where they are damaged. A mended file is checked before it takes its place; what lay there is kept
 /// in the folder damaged/ and removed once the whole archive was checked as by 'floe verify --full'. What cannot be mended is left as it is and
-/// named, with the items that it touches, and ends in exit code 2. Can be repeated, also after it was interrupted.
+/// named, with the items that it touches, and ends in exit code 2. An encrypted archive is mended without a key too, and then checked as by 'floe verify'. Can be repeated, also after it was interrupted.
 ///
 /// Example: floe repair acme.floe
 #[derive(Debug, clap::Args)]
@@ -23,6 +24,8 @@ pub(super) struct Args {
     /// The archive
     #[arg(value_name = "DIR")]
     archive: PathBuf,
+    #[command(flatten)]
+    key: KeyArgs,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -36,7 +39,7 @@ struct Report<'a> {
 }
 
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
-    let repaired = parity::repair(&args.archive, &Terminal::new(args.json))?;
+    let repaired = parity::repair(&args.archive, &args.key.keys(&args.archive)?, &Terminal::new(args.json))?;
     let damage = damage(&repaired);
     let verdict = verdict(&repaired);
     if args.json {

@@ -10,6 +10,7 @@ use super::output::{Output, Verdict, counts};
 use super::plan::sheet_of;
 use super::record::record;
 use super::target::Access;
+use super::unlock::KeyArgs;
 use crate::archive::{AccountEntry, Archive, CollectionEntry, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::icewarp::api::Api;
@@ -80,6 +81,8 @@ pub(super) struct Args {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    key: KeyArgs,
 }
 
 /// A kind of item.
@@ -165,7 +168,7 @@ struct Run<'a> {
 
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let plan = plan::read(&args.plan)?;
-    let (archive, snapshot) = opened(&plan)?;
+    let (archive, snapshot) = opened(&plan, &args.key)?;
     let sheet = sheet_of(args.sheet.as_deref())?;
     let accounts = plan.accounts_of(&args.accounts);
     if accounts.is_empty() {
@@ -258,8 +261,8 @@ fn keep_invitations(sheet: &Sheet, accounts: &[&AccountPlan], only: &[Only]) -> 
 }
 
 /// The archive and the snapshot that a plan was made for.
-pub(super) fn opened(plan: &Plan) -> Result<(Archive, Snapshot)> {
-    let archive = Archive::open(Path::new(&plan.archive))?;
+pub(super) fn opened(plan: &Plan, key: &KeyArgs) -> Result<(Archive, Snapshot)> {
+    let archive = key.open(Path::new(&plan.archive))?;
     let snapshot = archive.snapshot(Some(&plan.snapshot))?;
     if snapshot.digest != plan.root {
         return Err(Error::usage("the plan was made for another archive")

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use mail_parser::{Address, HeaderValue, Message, MessageParser, MimeHeaders as _};
 
 use super::output::Output;
+use super::unlock::KeyArgs;
 use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::model::{Digest, printable, printable_lines};
@@ -33,6 +34,8 @@ pub(super) struct Args {
     /// The readable view, also where there is no terminal
     #[arg(long)]
     text: bool,
+    #[command(flatten)]
+    key: KeyArgs,
 }
 
 /// Larger items are not looked into.
@@ -43,7 +46,7 @@ const MAX_MESSAGES: usize = 100;
 const MAX_BOUNDARIES: usize = 1000;
 
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
-    let archive = Archive::open(&args.archive)?;
+    let archive = args.key.open(&args.archive)?;
     let digest = resolve(&archive, &args.sha256)?;
     if args.raw || !(args.text || std::io::stdout().is_terminal()) {
         archive.copy(digest, out.bytes())?;
@@ -83,7 +86,7 @@ pub(super) fn resolve(archive: &Archive, text: &str) -> Result<Digest> {
         return Err(Error::usage("not a SHA-256 digest: expected 64 hex digits, or eight or more of its beginning"));
     }
     let mut found = BTreeSet::new();
-    archive.index().each(archive.store(), &mut |digest, _, _| {
+    archive.index().each(archive.contents(), &mut |digest, _, _| {
         if found.len() < 2 && digest.to_string().starts_with(&text) {
             found.insert(digest);
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::output::{Output, Verdict};
+use super::unlock::KeyArgs;
 use crate::archive::{Options, Snapshot, Writer};
 use crate::directory::{self, Beside, Directory};
 use crate::error::{Error, Result};
@@ -14,6 +15,7 @@ use crate::monitor::Terminal;
 use crate::report;
 use crate::snapshot::{self, Done};
 use crate::source::{Discovery, Format, discover};
+use crate::vault::{Protection, Recipient};
 
 /// Capture mail stores and files into an archive
 ///
@@ -21,6 +23,9 @@ use crate::source::{Discovery, Format, discover};
 /// address books, and other files as they are. A PATH may hold one account or a tree of them. The source is never written to; what cannot be read is
 /// listed and counted, and the rest goes on. Can be repeated: what is unchanged is not read again, what the archive has already
 /// is not stored again, and earlier snapshots stay as they are.
+///
+/// With --recipient or --passphrase-file a new archive is encrypted (age): only who has a key of a recipient, or the passphrase,
+/// can read it; later snapshots need the key too, to know again what is there.
 ///
 /// Example: floe snapshot --account anna@acme.example=mail/anna --archive acme.floe
 #[derive(Debug, clap::Args)]
@@ -47,6 +52,15 @@ pub(super) struct Args {
     /// Read unchanged files again too, in case one changed without a new time or size
     #[arg(long)]
     reread: bool,
+    /// Encrypt a new archive for this age recipient (age1...), or for those in a file of one a line; may be given again. Later
+    /// snapshots are for the same ones, unless others are named
+    #[arg(long = "recipient", value_name = "RECIPIENT|FILE")]
+    recipients: Vec<String>,
+    /// Add to an encrypted archive without its key: nothing in it can be known again, so everything is stored again
+    #[arg(long)]
+    store_again: bool,
+    #[command(flatten)]
+    key: KeyArgs,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -68,6 +82,9 @@ struct Report<'a> {
     tree: Digest,
     new_objects: u64,
     ledger: &'a Ledger,
+    /// For whom it is encrypted.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    recipients: &'a [String],
     accounts: BTreeMap<&'a str, &'a Ledger>,
     skipped: u64,
     failed: u64,
@@ -81,7 +98,13 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         return Err(Error::usage("no account was found").hint("name a path that holds mail, or --account NAME=PATH"));
     }
     let directory = directory_of(&args.directory, &found)?;
-    let mut writer = Writer::open(&args.archive, args.level)?;
+    let protection = Protection {
+        keys: args.key.keys(&args.archive)?,
+        recipients: Recipient::all(&args.recipients)?,
+        store_again: args.store_again,
+    };
+    let mut writer = Writer::open_with(&args.archive, args.level, &protection)?;
+    let recipients_before = writer.previous().map(|p| p.recipients().to_vec()).unwrap_or_default();
     let options = Options { level: Some(args.level), reread: args.reread };
     let done = snapshot::run(&found, directory.as_ref(), &mut writer, options, &Terminal::new(args.json))?;
     if let Some(folder) = &args.report {
@@ -99,6 +122,12 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         out.line(format_args!("snapshot {} with {} new objects", done.snapshot.id, done.new_objects))?;
         let (skipped, failed) = (l.skipped_total(), l.failed_total());
         out.line(format_args!("found {} = captured {} + skipped {skipped} + failed {failed}", l.found, l.captured))?;
+        if !done.snapshot.root.recipients.is_empty() {
+            out.line(format_args!("encrypted for {}", done.snapshot.root.recipients.join(", ")))?;
+            for left_out in recipients_before.iter().filter(|r| !done.snapshot.root.recipients.contains(r)) {
+                out.line(format_args!("note: not for {left_out}, who can read the snapshot before"))?;
+            }
+        }
         if let Some(d) = &directory {
             let (accounts, domains, odd) = (d.accounts.len(), d.domains.len(), d.unmapped.len() + d.contradictions.len());
             out.line(format_args!("directory of {accounts} accounts in {domains} domains, {odd} entries to look at"))?;
@@ -130,6 +159,7 @@ fn result<'a>(done: &'a Done, verdict: &Verdict) -> Report<'a> {
         tree: root.tree,
         new_objects: done.new_objects,
         ledger,
+        recipients: &root.recipients,
         accounts: root.accounts.iter().map(|a| (a.account.as_str(), &a.ledger)).collect(),
         skipped: ledger.skipped_total(),
         failed: ledger.failed_total(),

@@ -8,6 +8,7 @@ use super::output::{Output, Verdict};
 use crate::archive::Archive;
 use crate::error::Result;
 use crate::proof::timestamp::{Question, Stamp, attach, request};
+use crate::vault::Keys;
 
 /// Have a time-stamping authority attest when a snapshot was there
 ///
@@ -50,7 +51,7 @@ struct Report<'a, T> {
 
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     // Says so where there is no archive, before a folder is made.
-    drop(Archive::open(&args.archive)?);
+    drop(Archive::open_or_locked(&args.archive, &Keys::default())?);
     let snapshot = args.snapshot.as_deref();
     match &args.attach {
         Some(answer) => attached(args, &attach(&args.archive, answer, snapshot)?, out),

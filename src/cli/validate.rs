@@ -10,6 +10,7 @@ use super::output::{Output, Verdict, counts};
 use super::record::record;
 use super::replay::opened;
 use super::target::Access;
+use super::unlock::KeyArgs;
 use crate::error::{Error, Kind, Result};
 use crate::imap::Connection;
 use crate::model::printable;
@@ -57,6 +58,8 @@ pub(super) struct Args {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    key: KeyArgs,
 }
 
 /// How the comparison is made.
@@ -65,7 +68,7 @@ const METHOD: &str = "SHA-256 of what the target gives back, flags, keywords and
 
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let plan = plan::read(&args.plan)?;
-    let (archive, snapshot) = opened(&plan)?;
+    let (archive, snapshot) = opened(&plan, &args.key)?;
     let accounts = plan.accounts_of(&args.accounts);
     if accounts.is_empty() {
         return Err(Error::usage("no account is left to compare").hint("look at skip in the plan, and at --account"));

@@ -21,6 +21,7 @@ use crate::model::{Digest, Hasher};
 use crate::monitor::Monitor;
 use crate::proof::{events, tombstone};
 use crate::store::{LocalStore, Store, StoredFile, Upload};
+use crate::vault::{self, Keys};
 
 /// Where damaged files lie until the archive is found intact.
 const DAMAGED: &str = "damaged";
@@ -77,11 +78,11 @@ pub struct Repaired {
     pub findings: Findings,
 }
 
-/// Mends what can be mended, and checks the whole archive.
+/// Mends what can be mended, and checks the whole archive; of an encrypted one without a key only the files.
 ///
 /// # Errors
-/// `Kind::Locked` when another process writes, `Kind::Storage` when the disk fails.
-pub fn repair(path: &Path, monitor: &dyn Monitor) -> Result<Repaired> {
+/// `Kind::Locked` when another process writes, `Kind::Storage` when the disk fails, `Kind::Key` when the key is another's.
+pub fn repair(path: &Path, keys: &Keys, monitor: &dyn Monitor) -> Result<Repaired> {
     let store = LocalStore::new(path);
     let is_there =
         !stored(&store)?.is_empty() || !store.list("parity")?.is_empty() || store.read("bagit.txt", 1 << 10)?.is_some();
@@ -99,12 +100,12 @@ pub fn repair(path: &Path, monitor: &dyn Monitor) -> Result<Repaired> {
     bench.bag_files(&mut report)?;
     drop(lock);
     // While something is missing, an index that still knows of it is worth more than a new one.
-    report.index = report.lacking.is_empty() && index_is_stale(path)?;
+    report.index = report.lacking.is_empty() && index_is_stale(path, keys)?;
     if report.index {
-        rebuild_index(path)?;
+        rebuild_index(path, keys)?;
     }
-    let archive = Archive::open(path)?;
-    let check = Check { full: true, forgotten: tombstone::forgotten(archive.store())?, ..Check::default() };
+    let archive = Archive::open_or_locked(path, keys)?;
+    let check = Check { full: !archive.is_locked(), forgotten: tombstone::forgotten(archive.store())?, ..Check::default() };
     report.findings = archive::verify(&archive, &check, monitor)?;
     super::check(archive.store(), &mut report.findings)?;
     if report.findings.damage.is_empty() && report.lacking.is_empty() {
@@ -118,9 +119,12 @@ pub fn repair(path: &Path, monitor: &dyn Monitor) -> Result<Repaired> {
 }
 
 /// Does the index know other frames than the packs have? It may have been made while a pack was damaged.
-fn index_is_stale(path: &Path) -> Result<bool> {
-    let archive = Archive::open(path)?;
-    Ok(!archive.index().useless().is_empty() || !archive.index().agrees(archive.store()))
+fn index_is_stale(path: &Path, keys: &Keys) -> Result<bool> {
+    let archive = Archive::open_or_locked(path, keys)?;
+    if archive.is_locked() {
+        return Ok(false);
+    }
+    Ok(!archive.index().useless().is_empty() || !archive.index().agrees(archive.contents()))
 }
 
 /// A file that lies there, and its digest if it can be read.
@@ -375,7 +379,12 @@ impl<'a> Bench<'a> {
                 payload.push((name.clone(), digest, size));
             }
         }
-        self.store.commit(&bag::files_of(payload, other_tags(self.store)?, Timestamp::now()))?;
+        self.store.commit(&bag::files_of(
+            payload,
+            other_tags(self.store)?,
+            vault::is_encrypted(self.store)?,
+            Timestamp::now(),
+        ))?;
         report.bag_files = true;
         Ok(())
     }
@@ -386,7 +395,7 @@ impl<'a> Bench<'a> {
 fn other_tags(store: &dyn Store) -> Result<Vec<(Digest, String)>> {
     let mut tags = tag_lines(store)?;
     tags.retain(|(_, name)| !bag::TAG_FILES.contains(&name.as_str()) && tags::is_plain(name));
-    let mut there = bag::signatures(store)?;
+    let mut there = bag::around(store)?;
     there.extend(store.read(events::FILE, bag::MANIFEST_MAX_BYTES)?.map(|bytes| (Digest::of(&bytes), events::FILE.to_owned())));
     there.retain(|(_, name)| tags.iter().all(|(_, listed)| listed != name));
     tags.extend(there);

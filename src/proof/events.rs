@@ -284,29 +284,30 @@ pub(crate) fn of_snapshot(mut log: Log, store: &dyn Store, root: &Root, digest: 
     let ledger = &root.ledger;
     let lost = ledger.failed_total() > 0 || !ledger.balances();
     let outcome = if lost { Outcome::Warning } else { Outcome::Success };
-    let mut capture = Event::new(EventType::Capture, outcome)
-        .root(digest)
-        .detail("snapshot", id)
-        .detail("begun", root.created.to_string())
-        .detail("accounts", root.accounts.len())
-        .detail("found", ledger.found)
-        .detail("captured", ledger.captured)
-        .detail("skipped", ledger.skipped_total())
-        .detail("failed", ledger.failed_total())
-        .detail("bytes", ledger.bytes);
+    let mut capture =
+        Event::new(EventType::Capture, outcome).root(digest).detail("snapshot", id).detail("begun", root.created.to_string());
+    // Of an encrypted archive the record tells nothing that the root hides.
+    let is_open = root.recipients.is_empty();
+    if is_open {
+        capture = capture
+            .detail("accounts", root.accounts.len())
+            .detail("found", ledger.found)
+            .detail("captured", ledger.captured)
+            .detail("skipped", ledger.skipped_total())
+            .detail("failed", ledger.failed_total())
+            .detail("bytes", ledger.bytes);
+    }
     if root.events != Some(log.anchor()) {
         // A root out of a damaged archive, kept as it was, names the end of a record that is not this one.
         capture = capture.detail(SALVAGED, true);
     }
     log.push(capture)?;
-    let digests = Event::new(EventType::MessageDigestCalculation, Outcome::Success);
-    log.push(
-        digests
-            .root(digest)
-            .detail("algorithm", "SHA-256")
-            .detail("items", ledger.captured)
-            .detail("tree", root.tree.to_string()),
-    )?;
+    let mut digests =
+        Event::new(EventType::MessageDigestCalculation, Outcome::Success).root(digest).detail("algorithm", "SHA-256");
+    if is_open {
+        digests = digests.detail("items", ledger.captured).detail("tree", root.tree.to_string());
+    }
+    log.push(digests)?;
     Ok((FILE.to_owned(), log.bytes))
 }
 

@@ -14,6 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
 use crate::monitor::Monitor;
 use crate::store::{LocalStore, Store as _};
+use crate::vault::Keys;
 
 /// What to remove.
 #[derive(Clone, Debug, Default)]
@@ -83,7 +84,7 @@ pub fn run(path: &Path, request: &Request, key: Option<&PrivateKey>, monitor: &d
     let file = commit(&store, &stone, key, event)?;
     tombstone::finish(&store)?;
     drop(lock);
-    if let Err(e) = archive::rebuild_index(path) {
+    if let Err(e) = archive::rebuild_index(path, &Keys::default()) {
         // Only a cache: whoever reads or writes next does without it, or makes it.
         monitor.note(&format!("the index was not made anew: {e}"));
     }

@@ -140,7 +140,7 @@ pub fn forgotten(store: &dyn Store) -> Result<HashSet<Digest>> {
 /// `Kind::Storage` when the archive cannot be read.
 pub fn removed_packs(store: &dyn Store) -> Result<HashSet<String>> {
     let good = all(store)?.into_iter().filter_map(Result::ok);
-    Ok(good.flat_map(|signed| signed.tombstone.old_packs).map(|d| pack_name(&d)).collect())
+    Ok(good.flat_map(|signed| signed.tombstone.old_packs).map(|d| pack_name(&d, "")).collect())
 }
 
 /// Removes what is left of packs that tombstones name, and their recovery data, from which they could be made again; for whoever holds the

@@ -13,6 +13,7 @@ use super::model::{Class, Event, Example, Fixity, Job, Outcome, Report, Source};
 use crate::archive::{Archive, Check, CollectionEntry, Findings, Snapshot};
 use crate::error::{Error, Result};
 use crate::model::{Digest, Exception, Ledger};
+use crate::vault::SUFFIX;
 
 /// Begins the report of a job on a snapshot of an archive: header, scope, custody, and the steps that anybody can repeat.
 ///
@@ -41,11 +42,12 @@ pub fn begin(
         "What the stores do not hold: passwords, settings of mail programs, sessions.".to_owned(),
     ];
     custody::add_events(&mut builder, archive)?;
-    steps(&mut builder, snapshot);
+    steps(&mut builder, snapshot, archive.is_encrypted());
     Ok(builder)
 }
 
-fn steps(builder: &mut Builder, snapshot: &Snapshot) {
+fn steps(builder: &mut Builder, snapshot: &Snapshot, encrypted: bool) {
+    let (suffix, key) = if encrypted { (SUFFIX, " --identity KEY") } else { ("", "") };
     builder.step(
         "Every file of the archive has the digest in its manifest",
         "cd ARCHIVE && sha256sum --quiet -c manifest-sha256.txt && sha256sum --quiet -c tagmanifest-sha256.txt",
@@ -53,12 +55,12 @@ fn steps(builder: &mut Builder, snapshot: &Snapshot) {
     );
     builder.step(
         "The root is the one that this report names",
-        format!("sha256sum ARCHIVE/data/snapshots/{}.json", snapshot.id),
+        format!("sha256sum ARCHIVE/data/snapshots/{}.json{suffix}", snapshot.id),
         &snapshot.digest.to_string(),
     );
     builder.step(
         "Every item can be rebuilt and has its SHA-256, without floe",
-        "python3 ARCHIVE/restore.py --check",
+        format!("python3 ARCHIVE/restore.py ARCHIVE --check{key}"),
         "exit code 0",
     );
     builder.step(

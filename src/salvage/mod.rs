@@ -91,7 +91,7 @@ pub fn salvage(broken: &Path, new: &Path, monitor: &dyn Monitor) -> Result<Salva
     rebuilder.roots(&heap)?;
     keep_events(broken, new)?;
     strays::name(&mut rebuilder, &parts)?;
-    reader.index().each(reader.store(), &mut |_, _, _| {
+    reader.index().each(reader.contents(), &mut |_, _, _| {
         done.objects += 1;
         Ok(())
     })?;

@@ -48,7 +48,7 @@ pub(super) fn name(to: &mut Rebuilder<'_>, parts: &HashSet<Digest>) -> Result<()
 
 fn strays(to: &Rebuilder<'_>, parts: &HashSet<Digest>) -> Result<Vec<Stray>> {
     let mut strays = BTreeMap::new();
-    to.reader.index().each(to.reader.store(), &mut |digest, at, _| {
+    to.reader.index().each(to.reader.contents(), &mut |digest, at, _| {
         if !to.named.contains(&digest) && !parts.contains(&digest) {
             strays.insert(digest, at.form);
         }

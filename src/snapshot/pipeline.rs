@@ -299,20 +299,18 @@ fn store(writer: &mut Writer, object: NewObject) -> Result<()> {
 fn copy_listing(writer: &mut Writer, from: Digest, to: &mut ListingWriter, mut tree: Option<&mut ListingTree>) -> Result<()> {
     let mut lines = writer.scratch()?;
     writer.archive().copy(from, &mut lines)?;
-    let failed = |e| Error::new(Kind::Storage, "cannot read an earlier listing").because(e);
-    std::io::Seek::rewind(&mut lines).map_err(failed)?;
     let mut block = vec![0u8; 1 << 20];
-    loop {
-        match std::io::Read::read(&mut lines, &mut block).map_err(failed)? {
-            0 => return Ok(()),
-            n => {
-                if let Some(tree) = &mut tree {
-                    tree.push(&block[..n]);
-                }
-                to.push(writer, &block[..n])?;
-            }
+    let mut at = 0;
+    while at < lines.bytes() {
+        let n = (lines.bytes() - at).min(block.len() as u64) as usize;
+        lines.read_exact_at(&mut block[..n], at)?;
+        if let Some(tree) = &mut tree {
+            tree.push(&block[..n]);
         }
+        to.push(writer, &block[..n])?;
+        at += n as u64;
     }
+    Ok(())
 }
 
 /// Takes the items of one collection.

@@ -4,7 +4,7 @@ use jiff::{Timestamp, ToSpan as _};
 
 use super::pipeline::{Beginning, Pipeline};
 use super::seen::{self, Earlier, OldLines, SeenCollection};
-use crate::archive::{AccountEntry, CollectionEntry, ListingWriter, Options, Root, Snapshot, SourceNote, Writer, line};
+use crate::archive::{AccountEntry, CollectionEntry, ListingWriter, Options, Previous, Root, Snapshot, SourceNote, Writer, line};
 use crate::directory::{self, Directory};
 use crate::error::Result;
 use crate::model::{CollectionHead, Digest, Exception, Ledger, Outcome, Place};
@@ -69,9 +69,9 @@ pub fn run(
 }
 
 /// The time of a new root: later than that of the one before, also within one second and with a clock that went back.
-fn next_moment(previous: Option<&Snapshot>) -> Timestamp {
+fn next_moment(previous: Option<&Previous>) -> Timestamp {
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
-    match previous.and_then(|s| s.root.created.checked_add(1.second()).ok()) {
+    match previous.and_then(|s| s.created.checked_add(1.second()).ok()) {
         Some(earliest) => now.max(earliest),
         None => now,
     }

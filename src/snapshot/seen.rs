@@ -9,9 +9,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,6 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionHead, Digest, Hasher};
 use crate::source::{Content, FileStamp, FoundItem, Grown, Reader};
 use crate::store::{Store, Upload};
+use crate::vault::Scratch;
 
 const FOLDER: &str = "index/seen";
 const MAGIC: &[u8; 10] = b"floeseen1\n";
@@ -131,13 +130,14 @@ impl Earlier {
     }
 
     fn read(archive: &Archive) -> Option<Self> {
-        let store = archive.store();
-        let file = store.list(FOLDER).ok()?.pop()?;
+        let store = archive.contents();
+        let file = store.list(FOLDER).ok()?.into_iter().rfind(|f| f.name.ends_with(store.suffix()))?;
         let mut tail = [0u8; TAIL_BYTES as usize];
-        store.read_at(&file.name, file.size.checked_sub(TAIL_BYTES)?, &mut tail).ok()?;
+        let size = store.content_bytes(&file.name, file.size).ok()?;
+        store.read_at(&file.name, size.checked_sub(TAIL_BYTES)?, &mut tail).ok()?;
         let (at, digest) = tail.split_first_chunk::<8>()?;
         let at = u64::from_le_bytes(*at);
-        let table = part(store, &file.name, at, (file.size - TAIL_BYTES).checked_sub(at)?)?;
+        let table = part(store, &file.name, at, (size - TAIL_BYTES).checked_sub(at)?)?;
         if Digest::of(&table) != Digest::from_bytes(*digest.first_chunk()?) {
             return None;
         }
@@ -149,7 +149,7 @@ impl Earlier {
     pub(super) fn account(&self, archive: &Archive, account: &str) -> Vec<SeenCollection> {
         let read = || {
             let section = self.accounts.get(account)?;
-            let bytes = part(archive.store(), &self.name, section.at, section.bytes)?;
+            let bytes = part(archive.contents(), &self.name, section.at, section.bytes)?;
             (Digest::of(&bytes) == section.sha256).then_some(())?;
             serde_json::from_slice(&bytes).ok()
         };
@@ -159,7 +159,7 @@ impl Earlier {
     /// The records of a collection, sorted by key.
     pub(super) fn records(&self, archive: &Archive, seen: &SeenCollection) -> Vec<u8> {
         let (at, count) = seen.records;
-        let bytes = part(archive.store(), &self.name, at, count.saturating_mul(RECORD_BYTES as u64)).unwrap_or_default();
+        let bytes = part(archive.contents(), &self.name, at, count.saturating_mul(RECORD_BYTES as u64)).unwrap_or_default();
         if Digest::of(&bytes) == seen.sha256 { bytes } else { Vec::new() }
     }
 }
@@ -186,12 +186,12 @@ impl SeenCollection {
 /// The lines of an earlier listing by the keys of their items' files.
 pub(super) struct OldLines {
     records: Vec<u8>,
-    listing: File,
+    listing: Scratch,
 }
 
 impl OldLines {
     /// Of a listing copied to a file, and its records.
-    pub(super) fn new(records: Vec<u8>, listing: File) -> Self {
+    pub(super) fn new(records: Vec<u8>, listing: Scratch) -> Self {
         OldLines { records, listing }
     }
 
@@ -290,7 +290,7 @@ impl SeenWriter {
         self.put(&table)?;
         self.put(&at.to_le_bytes())?;
         self.put(Digest::of(&table).as_bytes())?;
-        let name = format!("{FOLDER}/{snapshot}");
+        let name = format!("{FOLDER}/{snapshot}{}", archive.contents().suffix());
         self.upload.finish(&name)?;
         for old in archive.store().list(FOLDER)?.into_iter().filter(|f| f.name != name) {
             archive.store().discard(&old.name)?;

@@ -11,6 +11,7 @@ use tempfile::NamedTempFile;
 
 use super::{Store, StoredFile, Upload};
 use crate::error::{Error, Kind, Result};
+use crate::model::{Digest, Hasher};
 
 const PENDING: &str = "pending";
 /// Is there while disks of a shipment are being received and not all is here (docs/format.md, Disks).
@@ -143,6 +144,15 @@ impl LocalStore {
     pub fn scratch(&self) -> Result<File> {
         let folder = self.root.join(UPLOADS);
         tempfile::tempfile_in(&folder).map_err(|e| storage("cannot make a file for the time of the run", &folder, e))
+    }
+
+    /// The bytes of a file.
+    ///
+    /// # Errors
+    /// As [`Store::read_at`].
+    pub fn size(&self, name: &str) -> Result<u64> {
+        let metadata = self.opened(name)?.metadata();
+        Ok(metadata.map_err(|e| storage("cannot read the file's state", &self.root.join(name), e))?.len())
     }
 
     /// The open file of that name.
@@ -280,7 +290,8 @@ impl Store for LocalStore {
         let folder = self.root.join(UPLOADS);
         let file = NamedTempFile::with_prefix_in("upload-", &folder)
             .map_err(|e| storage("cannot begin a file of the archive", &folder, e))?;
-        Ok(Box::new(LocalUpload { file, root: self.root.clone(), unsynced: 0, syncing: None }))
+        let (hasher, bytes) = (Hasher::new(), 0);
+        Ok(Box::new(LocalUpload { file, root: self.root.clone(), hasher, bytes, unsynced: 0, syncing: None }))
     }
 
     fn commit(&self, files: &[(String, Vec<u8>)]) -> Result<()> {
@@ -304,6 +315,9 @@ impl Store for LocalStore {
 struct LocalUpload {
     file: NamedTempFile,
     root: PathBuf,
+    /// Of what was written.
+    hasher: Hasher,
+    bytes: u64,
     /// Bytes written since the disk was last told to take them.
     unsynced: u64,
     /// Has the disk take what was written while more is coming, so that little is left to wait for at the end.
@@ -330,6 +344,8 @@ impl LocalUpload {
 impl Write for LocalUpload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..n]);
+        self.bytes += n as u64;
         self.unsynced += n as u64;
         if self.unsynced >= SYNC_BYTES {
             self.sync_behind()?;
@@ -343,14 +359,20 @@ impl Write for LocalUpload {
 }
 
 impl Upload for LocalUpload {
-    fn finish(mut self: Box<Self>, name: &str) -> Result<()> {
-        let path = self.root.join(name);
+    fn finish(self: Box<Self>, name: &str) -> Result<()> {
+        self.finish_as(&|_| name.to_owned()).map(|_| ())
+    }
+
+    fn finish_as(mut self: Box<Self>, name: &dyn Fn(&Digest) -> String) -> Result<(Digest, u64)> {
+        let (digest, bytes) = (std::mem::take(&mut self.hasher).finish(), self.bytes);
+        let path = self.root.join(name(&digest));
         let folder = path.parent().unwrap_or(&self.root).to_owned();
         let synced = self.wait().and_then(|()| self.file.as_file().sync_all());
         synced.map_err(|e| storage("cannot make the file durable", &path, e))?;
         fs::create_dir_all(&folder).map_err(|e| storage("cannot make the folder", &folder, e))?;
         self.file.persist(&path).map_err(|e| storage("cannot put the file in its place", &path, e.error))?;
-        sync_folder(&folder)
+        sync_folder(&folder)?;
+        Ok((digest, bytes))
     }
 }
 

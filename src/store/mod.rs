@@ -8,6 +8,7 @@ mod local;
 use std::io::Write;
 
 use crate::error::Result;
+use crate::model::Digest;
 
 pub use local::{LocalStore, RECEIVING, WriterLock};
 
@@ -27,6 +28,12 @@ pub trait Upload: Write + Send {
     /// # Errors
     /// `Kind::Storage` if any step fails; then no file of that name appears.
     fn finish(self: Box<Self>, name: &str) -> Result<()>;
+
+    /// The same under a name that comes of the digest of the file as it lies there; gives the digest and the file's bytes.
+    ///
+    /// # Errors
+    /// As [`Upload::finish`].
+    fn finish_as(self: Box<Self>, name: &dyn Fn(&Digest) -> String) -> Result<(Digest, u64)>;
 }
 
 /// Keeps an archive's files.
@@ -42,6 +49,32 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `Kind::Storage` when it cannot be read, `Kind::Damage` when it ends before.
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<()>;
+
+    /// Fills the beginning of `buffer` from `offset` on, as far as what lies there is whole; gives the bytes that were filled.
+    ///
+    /// # Errors
+    /// As [`Store::read_at`], when nothing was filled.
+    fn read_whole_part(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        self.read_at(name, offset, buffer).map(|()| buffer.len())
+    }
+
+    /// Bytes that a file of `size` bytes holds: fewer than it has where it is encrypted.
+    ///
+    /// # Errors
+    /// As [`Store::read_at`].
+    fn content_bytes(&self, _name: &str, size: u64) -> Result<u64> {
+        Ok(size)
+    }
+
+    /// What the names of files end in that are encrypted; nothing where none is.
+    fn suffix(&self) -> &'static str {
+        ""
+    }
+
+    /// Can the content of files be read? Not where they are encrypted and there is no key.
+    fn is_readable(&self) -> bool {
+        true
+    }
 
     /// Begins a file that gets its name at the end.
     fn upload(&self) -> Result<Box<dyn Upload>>;
