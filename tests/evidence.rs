@@ -428,7 +428,10 @@ fn a_signature_that_does_not_hold_is_left_out_and_named() {
     fs::copy(&good, &bad).unwrap();
     let (zip, item) = (case.at("x.zip"), case.digest("the one"));
     let ran = run(&mut on(&case.archive(), "evidence", &[&item, "--out", zip.to_str().unwrap()])).expect(1);
-    assert!(ran.text().contains("does not hold: signatures/") && ran.text().contains("1 signatures do not hold"), "{ran}");
+    assert!(
+        ran.text().contains("does not hold: signatures/") && ran.text().contains("1 signatures or time stamps do not hold"),
+        "{ran}"
+    );
     let list = run(Command::new("python3").args(["-m", "zipfile", "-l"]).arg(&zip)).expect(0).text();
     assert!(list.contains(".operator.") && !list.contains(".auditor."), "{list}");
 }
@@ -448,4 +451,28 @@ fn proofs_of_an_account_outlive_the_removal_of_another() {
     case.snapshot();
     assert_eq!(case.root().1["merkle"]["key"], merkle);
     run(&mut on(&case.archive(), "verify", &["--full"])).expect(0);
+}
+
+#[test]
+fn no_flipped_bit_passes() {
+    let case = Case::new();
+    case.sign("operator", "operator");
+    let good = case.bundle("good", &[]);
+    let mut random = support::mail::Random::fresh("evidence");
+    let parts = walkdir::WalkDir::new(&good).sort_by_file_name().into_iter().map(|e| e.unwrap().into_path());
+    let own = |path: &PathBuf| path.is_file() && !path.ends_with("README.txt") && !path.ends_with("check.py");
+    let parts: Vec<PathBuf> = parts.filter(own).collect();
+    assert_eq!(parts.len(), 4, "item, proof, root, signature");
+    for _ in 0..60 {
+        let path = &parts[random.below(parts.len() as u64) as usize];
+        let bytes = fs::read(path).unwrap();
+        let (at, bit) = (random.below(bytes.len() as u64) as usize, 1 << random.below(8));
+        let mut bad = bytes.clone();
+        bad[at] ^= bit;
+        fs::write(path, bad).unwrap();
+        let ran = check(&good, &[]).expect(2);
+        assert!(ran.text().contains("FAIL: ") && ran.stderr.is_empty(), "{} at {at}: {ran}", path.display());
+        fs::write(path, bytes).unwrap();
+    }
+    check(&good, &[]).expect(0);
 }
