@@ -35,6 +35,12 @@ impl Archive {
     /// what is whole can be read.
     pub fn open(path: &Path) -> Result<Self> {
         let store = LocalStore::new(path);
+        // What was complete before a later shipment's disks came stays readable while they do.
+        if store.is_being_received() && store.read("bagit.txt", 1 << 10)?.is_none() {
+            return Err(Error::damage("this archive is being received: not all of the shipment is here yet")
+                .with("archive", path.display())
+                .hint("'floe receive MOUNT --archive DIR' takes the next disk; without a MOUNT it says what is missing"));
+        }
         let index = Index::open(&store)?;
         if index.packs().is_empty() && store.list("data/snapshots")?.is_empty() && store.read("bagit.txt", 1 << 10)?.is_none() {
             return Err(Error::usage("there is no archive in this folder").with("folder", path.display()));
@@ -201,7 +207,7 @@ impl Archive {
     }
 
     /// Hands a blob that a recipe refers to over to `give`.
-    pub(super) fn fetch(&self, blob: &BlobRef, give: &mut dyn FnMut(&[u8])) -> Result<()> {
+    pub(crate) fn fetch(&self, blob: &BlobRef, give: &mut dyn FnMut(&[u8])) -> Result<()> {
         let (frame, place) = self.entry(blob.digest)?;
         give(data(&frame, &place));
         Ok(())

@@ -21,10 +21,15 @@ mod man;
 mod manifest;
 mod output;
 mod plan;
+mod protect;
 mod provision;
+mod receive;
 mod record;
 mod rehearse;
+mod repair;
 mod replay;
+mod salvage;
+mod ship;
 mod show;
 mod sign;
 mod snapshot;
@@ -72,6 +77,11 @@ enum Command {
     Diff(diff::Args),
     Export(export::Args),
     Index(index::Args),
+    Ship(ship::Args),
+    Receive(receive::Args),
+    Salvage(salvage::Args),
+    Protect(protect::Args),
+    Repair(repair::Args),
     Doctor(doctor::Args),
     Plan(plan::Args),
     Provision(provision::Args),
@@ -111,6 +121,11 @@ fn run_with(cli: Cli, out: &mut Output<'_>) -> Result<u8> {
         Command::Diff(args) => diff::run(&args, out),
         Command::Export(args) => export::run(args, out),
         Command::Index(args) => index::run(&args, out),
+        Command::Ship(args) => ship::run(args, out),
+        Command::Receive(args) => receive::run(&args, out),
+        Command::Salvage(args) => salvage::run(&args, out),
+        Command::Protect(args) => protect::run(&args, out),
+        Command::Repair(args) => repair::run(&args, out),
         Command::Doctor(args) => doctor::run(&args, out),
         Command::Plan(args) => plan::run(&args, out),
         Command::Provision(args) => provision::run(&args, out),

@@ -10,6 +10,7 @@ use crate::archive::{self, Archive, Check, Findings};
 use crate::error::{Error, Kind, Result};
 use crate::model::printable;
 use crate::monitor::Terminal;
+use crate::parity;
 use crate::proof::events::{self, Event, EventType};
 use crate::proof::key::{self, Demanded};
 use crate::proof::signature::Signature;
@@ -79,6 +80,7 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     let begun = Instant::now();
     let mut found = archive::verify(&archive, &check, &Terminal::new(args.json))?;
     let stamps = timestamp::check(archive.store(), &mut found)?;
+    parity::check(archive.store(), &mut found)?;
     let signatures = proof::check(&archive, &mut found)?;
     let signed = signed_by(&archive, &args, &demanded, &signatures, &mut found)?;
     let since = since.map(|root| since::check(&archive, root, &mut found.damage)).transpose()?;

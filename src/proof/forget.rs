@@ -83,7 +83,10 @@ pub fn run(path: &Path, request: &Request, key: Option<&PrivateKey>, monitor: &d
     let file = commit(&store, &stone, key, event)?;
     tombstone::finish(&store)?;
     drop(lock);
-    archive::rebuild_index(path)?;
+    if let Err(e) = archive::rebuild_index(path) {
+        // Only a cache: whoever reads or writes next does without it, or makes it.
+        monitor.note(&format!("the index was not made anew: {e}"));
+    }
     done.tombstone = Some(file);
     Ok(done)
 }

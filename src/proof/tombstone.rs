@@ -134,22 +134,31 @@ pub fn forgotten(store: &dyn Store) -> Result<HashSet<Digest>> {
     Ok(all(store)?.into_iter().filter_map(Result::ok).flat_map(|signed| signed.tombstone.objects).collect())
 }
 
-/// Removes what is left of packs that tombstones name; for whoever holds the writer's lock. Were any there?
+/// Names of the packs that tombstones say are removed.
+///
+/// # Errors
+/// `Kind::Storage` when the archive cannot be read.
+pub fn removed_packs(store: &dyn Store) -> Result<HashSet<String>> {
+    let good = all(store)?.into_iter().filter_map(Result::ok);
+    Ok(good.flat_map(|signed| signed.tombstone.old_packs).map(|d| pack_name(&d)).collect())
+}
+
+/// Removes what is left of packs that tombstones name, and their recovery data, from which they could be made again; for whoever holds the
+/// writer's lock. Were any there?
 ///
 /// # Errors
 /// `Kind::Storage` when the archive cannot be read or written.
 pub(crate) fn finish(store: &dyn Store) -> Result<bool> {
-    let old: HashSet<String> = all(store)?
-        .into_iter()
-        .filter_map(Result::ok)
-        .flat_map(|signed| signed.tombstone.old_packs)
-        .map(|d| pack_name(&d))
-        .collect();
+    let old = removed_packs(store)?;
     if old.is_empty() {
         return Ok(false);
     }
-    let left: Vec<String> =
-        store.list("data/packs")?.into_iter().map(|file| file.name).filter(|name| old.contains(name)).collect();
+    let digests: HashSet<&str> = old.iter().filter_map(|name| digest_in(name)).collect();
+    let of_old = |name: &str| digest_in(name).is_some_and(|digest| digests.contains(digest));
+    let mut left = Vec::new();
+    for folder in ["data/packs", "parity", "damaged"] {
+        left.extend(store.list(folder)?.into_iter().map(|file| file.name).filter(|name| of_old(name)));
+    }
     if left.is_empty() {
         return Ok(false);
     }
@@ -161,4 +170,9 @@ pub(crate) fn finish(store: &dyn Store) -> Result<bool> {
     }
     left.iter().try_for_each(|name| store.discard(name))?;
     Ok(true)
+}
+
+/// The digest that a file's name begins with.
+fn digest_in(name: &str) -> Option<&str> {
+    name.rsplit('/').next().and_then(|name| name.split('.').next()).filter(|digest| digest.len() == 64)
 }
