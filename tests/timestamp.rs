@@ -110,6 +110,16 @@ fn openssl_answers_the_question_and_finds_the_kept_answer_good() {
     let command = line.split_once("openssl ").unwrap().1.replace("CA.pem", case.at("ca.pem").to_str().unwrap());
     let checked = run(Command::new("openssl").args(command.split(' ')).current_dir(case.archive())).expect(0);
     assert!(checked.text().contains("Verification: OK"), "{checked}");
+    // A bundle takes the answers along, and the command that its check prints works there.
+    let item = Digest::of(&message("m 1", b"x")).to_string();
+    let zip = case.at("e.zip");
+    run(&mut on(&case.archive(), "evidence", &[&item, "--out", zip.to_str().unwrap()])).expect(0);
+    run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&zip).arg(case.at("e"))).expect(0);
+    let bundle = case.at("e").join(format!("evidence-{}", &item[..16]));
+    let text = run(Command::new("python3").arg(bundle.join("check.py"))).expect(1).text();
+    let command = text.lines().find_map(|l| l.trim().strip_prefix("openssl ")).unwrap();
+    let command = command.replace("CA.pem", case.at("ca.pem").to_str().unwrap());
+    run(Command::new("openssl").args(command.split(' ')).current_dir(&bundle)).expect(0);
     let said = case.openssl(&format!("ts -reply -in {} -text", answer.display())).expect(0).text();
     let hours = &kept["at"].as_str().unwrap()[11..19];
     assert!(said.contains(hours), "{hours} in {said}");

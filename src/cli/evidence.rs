@@ -93,6 +93,6 @@ fn verdict(done: &Done) -> Verdict {
     let written = format!("{} bytes of evidence; unpack it and run 'python3 check.py'", done.bytes);
     match done.broken.len() {
         0 => Verdict::Pass(written),
-        n => Verdict::WithExceptions(format!("{written}; {n} signatures do not hold and were left out")),
+        n => Verdict::WithExceptions(format!("{written}; {n} signatures or time stamps do not hold and were left out")),
     }
 }

@@ -91,7 +91,7 @@ def check_item(proof):
         raise Wrong("proof.json is of a format that this script does not know")
     placement, collection = json.loads(proof["placement"]["line"]), json.loads(proof["collection"]["line"])
     digest, size = sha256_of_file(proof["item"]["file"])
-    if (digest, size) != (placement["sha256"], placement["size"]):
+    if not (digest, size) == (placement["sha256"], placement["size"]) == (proof["item"]["sha256"], proof["item"]["size"]):
         raise Wrong("%s is not the item that was captured: its SHA-256 is %s" % (proof["item"]["file"], digest))
     say("ok    %s has the SHA-256 %s" % (proof["item"]["file"], digest))
     if root_of(proof["placement"]) != collection["merkle"] or proof["placement"]["size"] != collection["items"]:
@@ -119,12 +119,16 @@ def stem_of(proof):
 
 
 def key_of(signature):
-    """The public key in an SSHSIG (OpenSSH, PROTOCOL.sshsig)."""
+    """The public key in an SSHSIG (OpenSSH, PROTOCOL.sshsig), which must be written as ssh-keygen writes it, to the last bit."""
     text = re.search(rb"-----BEGIN SSH SIGNATURE-----(.*?)-----END SSH SIGNATURE-----", signature, re.S)
     blob = base64.b64decode(text.group(1)) if text else b""
+    code = base64.b64encode(blob)
+    lines = b"".join(code[at:at + 70] + b"\n" for at in range(0, len(code), 70))
+    if signature != b"-----BEGIN SSH SIGNATURE-----\n" + lines + b"-----END SSH SIGNATURE-----\n":
+        raise Wrong("a file in signatures/ is no SSH signature, or not as it was written")
     length = int.from_bytes(blob[10:14], "big")
-    if blob[:6] != b"SSHSIG" or len(blob) < 14 + length:
-        raise Wrong("a file in signatures/ is no SSH signature")
+    if blob[:10] != b"SSHSIG\0\0\0\1" or len(blob) < 14 + length:
+        raise Wrong("a file in signatures/ is no SSH signature of version 1")
     return blob[14:14 + length]
 
 

@@ -11,14 +11,14 @@ use zip::{CompressionMethod, ZipWriter};
 use super::new_file::{NewFile, failed};
 use super::{RootFile, signature, timestamp};
 use crate::archive::merkle::{self, Blinding, Level, Merkle};
-use crate::archive::{AccountEntry, Archive, CollectionEntry, Snapshot};
+use crate::archive::{AccountEntry, Archive, CollectionEntry, Findings, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionKind, CollectionPath, Digest, Placement};
 use crate::monitor::Monitor;
 
 const README: &str = include_str!("evidence.txt");
 const CHECK: &str = include_str!("check.py");
-/// Largest question to or answer of a time-stamping authority that is taken along.
+/// Largest answer of a time-stamping authority that is taken along.
 const SIDE_FILE_MAX_BYTES: u64 = 1 << 20;
 /// From this size on a file needs the long form of zip.
 const LONG_BYTES: u64 = u32::MAX as u64;
@@ -55,7 +55,7 @@ pub struct Done {
     pub placements: u64,
     /// Signatures in the bundle.
     pub signatures: u64,
-    /// Signatures that do not hold and were left out: their files.
+    /// Signatures and time stamps that do not hold and were left out.
     pub broken: Vec<String>,
     /// Answers of time-stamping authorities in the bundle.
     pub timestamps: u64,
@@ -142,8 +142,9 @@ pub fn evidence(archive: &Archive, snapshot: Option<&str>, wanted: &Wanted, out:
     let (good, broken): (Vec<_>, Vec<_>) =
         signature::of_root(archive.store(), &snapshot.id)?.into_iter().partition(signature::Signature::holds);
     let signatures = good.len() as u64;
-    let mut sides = timestamps(archive, &snapshot.id)?;
-    let timestamps = sides.iter().filter(|(name, _)| name.ends_with(".tsr")).count() as u64;
+    let mut broken: Vec<String> = broken.into_iter().map(|s| s.file).collect();
+    let mut sides = timestamps(archive, &snapshot.id, &mut broken)?;
+    let timestamps = sides.len() as u64;
     sides.extend(good.into_iter().map(|s| (s.file, s.armored.into_bytes())));
     let file = format!("item.{}", extension(found.collection.head.kind, found.placement.component.as_deref()));
     let (sha256, size) = (found.placement.sha256, found.placement.size);
@@ -167,7 +168,7 @@ pub fn evidence(archive: &Archive, snapshot: Option<&str>, wanted: &Wanted, out:
         index: found.index,
         placements: found.placements,
         signatures,
-        broken: broken.into_iter().map(|s| s.file).collect(),
+        broken,
         timestamps,
         bytes,
     })
@@ -314,16 +315,15 @@ fn root_bytes(archive: &Archive, snapshot: &Snapshot) -> Result<Vec<u8>> {
     if root.digest == snapshot.digest { Ok(root.bytes) } else { Err(gone()) }
 }
 
-/// The questions to and answers of time-stamping authorities about a root.
-fn timestamps(archive: &Archive, root: &str) -> Result<Vec<(String, Vec<u8>)>> {
+/// The answers of time-stamping authorities about a root; `broken` gets what is wrong with others.
+fn timestamps(archive: &Archive, root: &str, broken: &mut Vec<String>) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut found = Findings::default();
     let mut files = Vec::new();
-    for file in archive.store().list(timestamp::FOLDER)? {
-        let own = file.name.rsplit('/').next().and_then(|n| n.strip_prefix(root));
-        if own.is_some_and(|rest| rest.starts_with('.')) {
-            let bytes = archive.store().read(&file.name, SIDE_FILE_MAX_BYTES)?.unwrap_or_default();
-            files.push((file.name, bytes));
-        }
+    for stamp in timestamp::check(archive.store(), &mut found)?.into_iter().filter(|stamp| stamp.snapshot == root) {
+        let bytes = archive.store().read(&stamp.file, SIDE_FILE_MAX_BYTES)?.unwrap_or_default();
+        files.push((stamp.file, bytes));
     }
+    broken.extend(found.damage.into_iter().filter(|line| line.contains(root)));
     Ok(files)
 }
 

@@ -1,6 +1,6 @@
 //! The sheet of paper that goes with an archive: what it is, how much, its fingerprints, and lines to sign.
 //!
-//! One page of A4 as HTML without a script, that loads nothing. [`Sheet::raw`] takes only text of this program; all else is escaped.
+//! One page of A4 as HTML without a script, that loads nothing. `Sheet::raw` takes only text of this program; all else is escaped.
 
 use std::io::Write as _;
 use std::path::Path;
