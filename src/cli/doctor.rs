@@ -23,7 +23,6 @@ use crate::replay::sheet::{AdminSheet, DavSheet, Fate, MailSheet, Sheet};
 /// also asks the server's administration for version, licence, password policy and limits. With a second disposable account it finds out
 /// whether mail leaves when an event with an attendee is stored.
 ///
-/// Example: floe doctor --to https://mail.acme.example --admin admin@acme.example --password-file pw --account probe@acme.example --out acme.sheet.json
 /// Example: floe doctor --to imaps://mail.acme.example --account probe@acme.example --login own --password-file pw --out acme.sheet.json
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
