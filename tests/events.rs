@@ -344,3 +344,36 @@ fn a_check_killed_while_it_records_leaves_the_old_record_or_the_new_one() {
     }
     assert_eq!(run(floe().arg("--version")).code(), 0);
 }
+
+#[test]
+fn replay_and_validate_are_recorded_where_that_is_asked_for_and_the_archive_can_be_written() {
+    let way = support::way::Way::new("");
+    let account = "anna@acme.example";
+    let mut mail = Maildir::new(&way.path("mail"), account);
+    mail.fill(&mut Random(3), "", 3, 2000);
+    way.snapshot(&[(account, &mail.root)]);
+    way.prepare();
+    let archive = way.path("a.floe");
+    let recorded =
+        || types(&fs::read_to_string(archive.join("events.jsonl")).unwrap().lines().map(str::to_owned).collect::<Vec<_>>());
+    let captured = ["capture", "message digest calculation"];
+    way.replay(&[]).expect(0);
+    assert_eq!(recorded(), captured);
+    {
+        let store = floe::store::LocalStore::new(&archive);
+        let _lock = store.lock().unwrap();
+        for ran in [way.replay(&["--record"]).expect(0), way.validate(&["--record", "--json"]).expect(0)] {
+            assert!(ran.text().contains("is not in the archive's record of events"), "{ran}");
+        }
+        assert_eq!(recorded(), captured);
+    }
+    way.replay(&["--record"]).expect(0);
+    way.validate(&["--record"]).expect(0);
+    assert_eq!(recorded(), [captured.as_slice(), &["migration", "validation"]].concat());
+    let ran = run(&mut on(&archive, "events", &[])).expect(0);
+    assert!(
+        ran.text().contains("validation: success") && ran.text().contains("items 3") && !ran.text().contains("acme"),
+        "{ran}"
+    );
+    run(&mut on(&archive, "verify", &["--full"])).expect(0);
+}

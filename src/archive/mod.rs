@@ -16,10 +16,13 @@ pub mod recipe;
 mod root;
 pub(crate) mod tags;
 mod verify;
+mod without;
 mod writer;
 
+pub(crate) use bag::{added, without_packs};
 pub use listing::{ListingWriter, line};
 pub use reader::Archive;
 pub use root::{AccountEntry, CollectionEntry, Options, Original, Root, Snapshot, SourceNote, Tool};
 pub use verify::{Check, Findings, verify};
+pub(crate) use without::renew;
 pub use writer::{Previous, Writer, rebuild_index};

@@ -226,6 +226,19 @@ impl Archive {
         Err(failed.unwrap_or_else(|| Error::damage("an object is missing")).with("object", object))
     }
 
+    /// The blobs of which an object is made, wherever it lies; none when it is stored as it is.
+    pub(crate) fn blobs_of(&self, object: Digest) -> Result<Vec<Digest>> {
+        let mut blobs = Vec::new();
+        for place in self.index.find(&self.vault, &object)?.into_iter().filter(|place| place.form == ObjectForm::Recipe) {
+            let frame = self.cache.get((place.pack, place.frame.offset), || {
+                pack::read_frame(&self.vault, &pack::pack_name(&place.pack, self.vault.suffix()), &place.frame)
+            })?;
+            let recipe = Recipe::parse(data(&frame, &place)).map_err(|e| e.with("object", object))?;
+            blobs.extend(recipe.refs().map(|blob| blob.digest));
+        }
+        Ok(blobs)
+    }
+
     /// Hands a blob that a recipe refers to over to `give`.
     pub(crate) fn fetch(&self, blob: &BlobRef, give: &mut dyn FnMut(&[u8])) -> Result<()> {
         let (frame, place) = self.entry(blob.digest)?;

@@ -53,6 +53,8 @@ pub fn text(mut lines: Vec<(Digest, String)>) -> Vec<u8> {
 pub fn with(store: &dyn Store, files: &[(String, Vec<u8>)]) -> Result<(String, Vec<u8>)> {
     let mut lines = lines(store)?;
     lines.retain(|(_, name)| files.iter().all(|(renewed, _)| renewed != name));
-    lines.extend(files.iter().map(|(name, bytes)| (Digest::of(bytes), name.clone())));
+    // The payload has a manifest of its own.
+    let tags = files.iter().filter(|(name, _)| !name.starts_with("data/"));
+    lines.extend(tags.map(|(name, bytes)| (Digest::of(bytes), name.clone())));
     Ok((FILE.to_owned(), text(lines)))
 }

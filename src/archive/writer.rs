@@ -14,7 +14,7 @@ use super::reader::{read_root, root_files, root_id};
 use super::{Archive, Root, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
-use crate::proof::events;
+use crate::proof::{events, tombstone};
 use crate::store::{LocalStore, Store, Upload, WriterLock};
 use crate::vault::{self, KEY_FILE, Keys, Protection, ROOT_MAX_BYTES, Scratch, Vault};
 
@@ -86,10 +86,11 @@ impl Writer {
         let previous = previous(&vault)?;
         vault.recipients_as_before(previous.as_ref().map_or(&[], Previous::recipients))?;
         let files = vault.files();
+        tombstone::finish(files)?;
         if files.read("bagit.txt", 1 << 10)?.is_none() {
             // A valid bag from the first moment on, also when the first run never ends.
             let key = key.map(|bytes| (KEY_FILE.to_owned(), bytes));
-            files.commit(&bag::files(files, vault.is_sealed(), key.into_iter().collect(), Timestamp::now())?)?;
+            files.commit(&bag::first(vault.is_sealed(), key, Timestamp::now()))?;
         }
         let listed = bag::payload(files)?;
         if let Some(listed) = &listed {
@@ -251,7 +252,7 @@ impl Writer {
         let id = format!("{}-{}", root.created.strftime("%Y%m%dT%H%M%SZ"), &digest.to_string()[..12]);
         let events = events::of_snapshot(log, files, &root, digest, &id)?;
         let file = (format!("data/snapshots/{id}.json{}", vault.suffix()), bytes);
-        files.commit(&bag::files(files, vault.is_sealed(), vec![file, events], Timestamp::now())?)?;
+        files.commit(&bag::files(files, Some(file), Some(events), Timestamp::now())?)?;
         let snapshot = Snapshot { id, digest, root };
         self.previous = Some(Previous::of(snapshot.clone()));
         Ok(snapshot)

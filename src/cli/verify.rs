@@ -11,12 +11,13 @@ use crate::archive::{self, Archive, Check, Findings};
 use crate::error::{Error, Kind, Result};
 use crate::model::printable;
 use crate::monitor::Terminal;
+use crate::parity;
 use crate::proof::events::{self, Event, EventType};
 use crate::proof::key::{self, Demanded};
 use crate::proof::signature::Signature;
 use crate::proof::since::{self, Since};
 use crate::proof::timestamp::{self, Stamp};
-use crate::proof::{self, RootFile};
+use crate::proof::{self, RootFile, tombstone};
 use crate::report;
 
 /// Check that an archive is intact
@@ -29,8 +30,7 @@ use crate::report;
 /// With --signed-by each of the given keys must have signed the newest root, or that of --snapshot. With --since it is proven that
 /// nothing was changed that was there when you saw that root: the chain of roots leads to it, and what it and those before it name is there.
 ///
-/// Examples: floe verify acme.floe --full
-///           floe verify acme.floe --signed-by operator.pub --since 5f1c...e09a
+/// Example: floe verify acme.floe --full --signed-by operator.pub
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The archive
@@ -80,22 +80,24 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     let since = args.since.as_deref().map(since::digest_of).transpose()?;
     let needs_key = args.full || since.is_some() || args.snapshot.is_some() || args.report.is_some();
     let archive = if needs_key { args.key.open(&args.archive) } else { args.key.open_or_locked(&args.archive) }?;
-    let check = Check { full: args.full, present: since.is_some(), snapshot: args.snapshot.clone() };
+    let forgotten = tombstone::forgotten(archive.store())?;
+    let check = Check { full: args.full, present: since.is_some(), forgotten, snapshot: args.snapshot.clone() };
     let begun = Instant::now();
     let mut found = archive::verify(&archive, &check, &Terminal::new(args.json))?;
     let stamps = timestamp::check(archive.store(), &mut found)?;
+    parity::check(archive.store(), &mut found)?;
     let signatures = proof::check(&archive, &mut found)?;
     let signed = signed_by(&archive, &args, &demanded, &signatures, &mut found)?;
     let since = since.map(|root| since::check(&archive, root, &mut found.damage)).transpose()?;
+    // The report tells of this check itself, so it comes before the record does.
+    let report = args.report.as_ref().map(|to| report::of_check(to, (&archive, &args.archive), &check, &found, begun.elapsed()));
     if args.record
         && let Err(e) = record(&args, &archive, &found)
     {
         // What was found is told all the same.
         found.warnings.push(format!("this check is not in the record of events: {e}"));
     }
-    if let Some(folder) = &args.report {
-        report::of_check(folder, (&archive, &args.archive), &check, &found, begun.elapsed())?;
-    }
+    report.transpose()?;
     let damage = format!("the archive has {} damages", found.damage.len());
     let verdict = verdict(&found, args.full);
     if args.json {

@@ -267,6 +267,7 @@ pub fn commit(store: &LocalStore, mut files: Vec<(String, Vec<u8>)>, event: Even
     }
     log.push(event)?;
     files.push((FILE.to_owned(), log.bytes));
+    files.retain(|(name, _)| name != tags::FILE);
     // Only these lines of the tag manifest change: made anew from what lies there it would cover up other damage.
     let tags = tags::with(store, &files)?;
     files.push(tags);
@@ -367,7 +368,7 @@ pub fn check(archive: &Archive, found: &mut Findings) -> Result<()> {
             damage.push(format!("the root that event {} tells of is missing or changed: its SHA-256 was {root}", event.event));
         }
     }
-    signed(archive.store(), &log, damage)
+    made(archive.store(), &log, damage)
 }
 
 /// Is the record the one that the tag manifest lists? A check of the whole archive compares all such files.
@@ -442,12 +443,12 @@ fn anchored(root: &Rooted, log: &Log, at: &HashMap<Digest, usize>, damage: &mut 
     }
 }
 
-/// Are the signatures there that the events tell of, as they were made?
-fn signed(store: &dyn Store, log: &Log, damage: &mut Vec<String>) -> Result<()> {
+/// Are the files there that the events tell of, signatures and others, as they were made?
+fn made(store: &dyn Store, log: &Log, damage: &mut Vec<String>) -> Result<()> {
     let mut made: BTreeMap<&str, (u64, &str)> = BTreeMap::new();
     for event in log.lines.iter().filter_map(|line| line.event.as_ref().ok()) {
-        if let (EventType::DigitalSignatureGeneration, Some(file), Some(digest)) =
-            (&event.kind, event.detail.get("file").and_then(Value::as_str), event.detail.get("sha256").and_then(Value::as_str))
+        if let (Some(file), Some(digest)) =
+            (event.detail.get("file").and_then(Value::as_str), event.detail.get("sha256").and_then(Value::as_str))
         {
             made.insert(file, (event.event, digest));
         }

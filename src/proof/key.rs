@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey};
 use tempfile::NamedTempFile;
@@ -87,14 +88,31 @@ pub fn read(path: &Path, ask: &dyn Fn() -> Result<Secret>) -> Result<PrivateKey>
             wrong("the private key is not in OpenSSH's format").hint("ssh-keygen -p -f FILE writes it anew in that format")
         );
     }
-    let key = PrivateKey::from_openssh(text).map_err(|e| {
-        wrong("this is no private key that floe can read").because(e).hint("floe key new makes one, and so does ssh-keygen")
-    })?;
+    let unreadable = |e: ssh_key::Error| {
+        let hint = if is_ecdsa(text) {
+            "OpenSSH shortens some ECDSA keys (half of those with 521 bits, one in 256 of the others) in a way that floe does not \
+             read; sign with ssh-keygen -Y sign (docs/format.md section 10), or take another key"
+        } else {
+            "floe key new makes one, and so does ssh-keygen"
+        };
+        wrong("this is no private key that floe can read").because(e).hint(hint)
+    };
+    let key = PrivateKey::from_openssh(text).map_err(unreadable)?;
     if !key.is_encrypted() {
         return Ok(key);
     }
     let passphrase = ask()?;
-    key.decrypt(passphrase.expose()).map_err(|_| wrong("the passphrase is not the one of this key"))
+    key.decrypt(passphrase.expose()).map_err(|e| match e {
+        ssh_key::Error::Crypto => wrong("the passphrase is not the one of this key"),
+        e => unreadable(e),
+    })
+}
+
+/// Does the file of a private key hold one of the ECDSA kind? Its public part is never encrypted.
+fn is_ecdsa(text: &str) -> bool {
+    let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+    let bytes = base64::engine::general_purpose::STANDARD.decode(body).unwrap_or_default();
+    memchr::memmem::find(&bytes, b"ecdsa-sha2-").is_some()
 }
 
 /// A key whose signature is demanded, and for what.

@@ -4,13 +4,16 @@
 mod der;
 pub mod events;
 pub mod evidence;
+pub mod forget;
 pub mod handover;
+pub mod hold;
 pub mod key;
 mod new_file;
 mod root_file;
 pub mod signature;
 pub mod since;
 pub mod timestamp;
+pub mod tombstone;
 mod words;
 
 use crate::archive::{Archive, Findings};
@@ -30,6 +33,8 @@ pub fn check(archive: &Archive, found: &mut Findings) -> Result<Vec<signature::S
         }
     }
     found.warnings.extend(others.iter().map(|file| format!("{file} is not called like a signature, and was not checked")));
+    found.damage.extend(hold::all(archive.store())?.into_iter().filter_map(Result::err).map(|e| e.to_string()));
+    tombstone::check(archive.store(), found)?;
     events::check(archive, found)?;
     order(archive, found)?;
     Ok(signatures)

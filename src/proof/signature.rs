@@ -21,7 +21,8 @@ use crate::store::Store;
 
 /// Where signatures lie.
 pub const FOLDER: &str = "signatures";
-const ENDING: &str = ".sig";
+/// How their names end.
+pub(super) const ENDING: &str = ".sig";
 /// Digits of the key's digest in a file's name.
 const KEY_DIGITS: usize = 16;
 /// Largest signature that is read.
@@ -135,14 +136,21 @@ fn parse_name(file: &str) -> Option<(&str, Role, &str)> {
 /// # Errors
 /// `Kind::Usage` when floe cannot sign with a key of this kind.
 pub fn sign(key: &PrivateKey, role: Role, root: &[u8]) -> Result<String> {
-    let namespace = role.namespace();
+    sign_bytes(key, &role.namespace(), root)
+}
+
+/// Signs bytes in a namespace; the armored signature.
+///
+/// # Errors
+/// As [`sign`].
+pub(super) fn sign_bytes(key: &PrivateKey, namespace: &str, root: &[u8]) -> Result<String> {
     let failed = |e: ssh_key::Error| Error::new(Kind::Internal, "cannot sign").because(e);
     let signature = match key.key_data() {
-        KeypairData::Ed25519(_) | KeypairData::Ecdsa(_) => key.sign(&namespace, HashAlg::Sha512, root).map_err(failed)?,
+        KeypairData::Ed25519(_) | KeypairData::Ecdsa(_) => key.sign(namespace, HashAlg::Sha512, root).map_err(failed)?,
         KeypairData::Rsa(pair) => {
-            let data = SshSig::signed_data(&namespace, HashAlg::Sha512, root).map_err(failed)?;
+            let data = SshSig::signed_data(namespace, HashAlg::Sha512, root).map_err(failed)?;
             let signature = rsa_signature(pair, &data)?;
-            SshSig::new(key.public_key().key_data().clone(), namespace.as_str(), HashAlg::Sha512, signature).map_err(failed)?
+            SshSig::new(key.public_key().key_data().clone(), namespace, HashAlg::Sha512, signature).map_err(failed)?
         }
         _ => {
             return Err(Error::usage("floe cannot sign with a key of this kind").with("kind", key.algorithm()).hint(format!(
@@ -152,7 +160,7 @@ pub fn sign(key: &PrivateKey, role: Role, root: &[u8]) -> Result<String> {
         }
     };
     // A fault of the machine while signing must not become a signature that nobody can check.
-    key.public_key().verify(&namespace, root, &signature).map_err(failed)?;
+    key.public_key().verify(namespace, root, &signature).map_err(failed)?;
     signature.to_pem(LineEnding::LF).map_err(failed)
 }
 
@@ -224,6 +232,15 @@ fn key_blob(bytes: &[u8]) -> Option<&[u8]> {
 fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk()?;
     rest.split_at_checked(u32::from_be_bytes(*length) as usize)
+}
+
+/// Does the text of a signature hold for these bytes? The fingerprint of its key, or why it does not.
+pub(super) fn check_file(armored: &[u8], namespace: &str, bytes: &[u8]) -> Result<String, String> {
+    let text = std::str::from_utf8(armored).map_err(|_| "it is no text")?;
+    let signature = parse(text)?.signature;
+    let key = PublicKey::from(signature.public_key().clone());
+    key.verify(namespace, bytes, &signature).map_err(|_| "it was not made for these bytes")?;
+    Ok(key.fingerprint(HashAlg::Sha256).to_string())
 }
 
 /// Why the signature is not one of this role on this root.

@@ -7,6 +7,7 @@
 mod actions;
 mod builder;
 mod capture;
+mod custody;
 mod header;
 mod model;
 mod page;

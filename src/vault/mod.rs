@@ -1,5 +1,5 @@
 //! The files of an archive, encrypted or not: of those that end in `.age` it gives the content, and what is written is encrypted for the
-//! archive's recipients on its way to the disk (docs/format.md section 16).
+//! archive's recipients on its way to the disk (docs/format.md section 18).
 //!
 //! An archive is encrypted or it is not, from its first snapshot on. Without a key an encrypted one is locked: its files can be
 //! listed and their digests checked, and no more.
