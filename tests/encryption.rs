@@ -495,6 +495,19 @@ fn it_is_signed_stamped_carried_and_checked_without_the_key() {
     let full = sample.on("verify", "customer", &["--full", "--signed-by", &format!("{key}.pub")]).expect(0).text();
     assert!(full.contains("is signed by"), "{full}");
 
+    // Recovery data is of the files as they lie there.
+    run(&mut on(&archive, "protect", &[])).expect(0);
+    sample.tells_nothing("with recovery data");
+    for name in files(&archive.join("data")) {
+        let path = archive.join("data").join(name);
+        let mut bytes = fs::read(&path).unwrap();
+        let good = bytes.clone();
+        bytes[good.len() / 2] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        run(&mut on(&archive, "repair", &[])).expect(0);
+        assert!(fs::read(&path).unwrap() == good);
+    }
+
     fs::create_dir(&disk).unwrap();
     run(&mut on(&archive, "ship", &["--to", disk.to_str().unwrap()])).expect(0);
     run(floe().arg("receive").arg(&disk).arg("--archive").arg(sample.path("b.floe"))).expect(0);

@@ -28,13 +28,26 @@ pub const SMALL_FOLDERS: [&str; 3] = ["data/holds", "data/snapshots", "data/tomb
 /// Folders outside of the payload whose files the tag manifest lists.
 const TAG_FOLDERS: [&str; 2] = ["keys", "signatures"];
 
-/// All files of a commit: the `new` ones (a root, the record of events, a key), and the bag files that list them and
-/// everything before them. `store` has the files as they lie there; `encrypted` says whether the archive is.
-pub fn files(store: &dyn Store, encrypted: bool, new: Vec<(String, Vec<u8>)>, now: Timestamp) -> Result<Vec<(String, Vec<u8>)>> {
-    whole(store, encrypted, new, &[], now)
+/// The files of a new archive, which has nothing in it yet: those of an empty bag, and the key file where it has one.
+pub fn first(encrypted: bool, key: Option<(String, Vec<u8>)>, now: Timestamp) -> Vec<(String, Vec<u8>)> {
+    let tags = key.iter().map(|(name, bytes)| (Digest::of(bytes), name.clone())).collect();
+    let mut files = files_of(Vec::new(), tags, encrypted, now);
+    files.extend(key);
+    files
 }
 
-/// As [`files`], for an archive that is not encrypted, and without some packs that are there. The record of events is the caller's.
+/// All files of a commit: the new root, if there is one, the new record of events, and the bag files that list them and
+/// everything before them.
+pub fn files(
+    store: &dyn Store,
+    root: Option<(String, Vec<u8>)>,
+    events: Option<(String, Vec<u8>)>,
+    now: Timestamp,
+) -> Result<Vec<(String, Vec<u8>)>> {
+    whole(store, root.into_iter().collect(), events, &[], now)
+}
+
+/// As [`files`], for new files of the payload, and without some packs that are there. The record of events is the caller's.
 ///
 /// # Errors
 /// As [`files`].
@@ -44,13 +57,13 @@ pub fn without_packs(
     packs: &[Digest],
     now: Timestamp,
 ) -> Result<Vec<(String, Vec<u8>)>> {
-    whole(store, false, new, packs, now)
+    whole(store, new, None, packs, now)
 }
 
 fn whole(
     store: &dyn Store,
-    encrypted: bool,
     new: Vec<(String, Vec<u8>)>,
+    events: Option<(String, Vec<u8>)>,
     without: &[Digest],
     now: Timestamp,
 ) -> Result<Vec<(String, Vec<u8>)>> {
@@ -68,25 +81,20 @@ fn whole(
         let bytes = store.read(&file.name, ROOT_MAX_BYTES)?.ok_or_else(|| Error::damage("a snapshot root vanished"))?;
         payload.push((file.name, Digest::of(&bytes), file.size));
     }
-    let (inside, beside): (Vec<_>, Vec<_>) = new.into_iter().partition(|(name, _)| is_payload(name));
-    payload.extend(inside.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes), bytes.len() as u64)));
-    let mut tags = around(store)?;
-    tags.extend(beside.iter().map(|(name, bytes)| (Digest::of(bytes), name.clone())));
-    let mut files = files_of(payload, tags, encrypted, now);
-    files.extend(beside);
-    files.extend(inside);
+    payload.extend(new.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes), bytes.len() as u64)));
+    let mut tags = signatures(store)?;
+    tags.extend(events.iter().map(|(name, bytes)| (Digest::of(bytes), name.clone())));
+    let mut files = files_of(payload, tags, vault::is_encrypted(store)?, now);
+    files.extend(events);
+    files.extend(new);
     Ok(files)
-}
-
-fn is_payload(name: &str) -> bool {
-    name.starts_with("data/")
 }
 
 /// Digests and names of the files in the folders that the tag manifest lists.
 ///
 /// # Errors
 /// `Kind::Storage` when they cannot be read.
-pub fn around(store: &dyn Store) -> Result<Vec<(Digest, String)>> {
+pub fn signatures(store: &dyn Store) -> Result<Vec<(Digest, String)>> {
     let mut listed = Vec::new();
     for folder in TAG_FOLDERS {
         for file in store.list(folder)?.into_iter().filter(|file| tags::is_plain(&file.name)) {
@@ -96,7 +104,8 @@ pub fn around(store: &dyn Store) -> Result<Vec<(Digest, String)>> {
     Ok(listed)
 }
 
-/// The bag files that list this payload (name, digest and size of each file) and these other files around it.
+/// The bag files that list this payload (name, digest and size of each file) and these other files around it; they say whether the archive is
+/// encrypted.
 pub fn files_of(
     mut payload: Vec<(String, Digest, u64)>,
     mut tags: Vec<(Digest, String)>,

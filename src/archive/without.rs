@@ -29,7 +29,7 @@ pub(crate) struct Renewed {
 /// `Kind::Damage` when such a pack is not whole, `Kind::Storage` when the archive cannot be read or written. The old packs stay in any case.
 pub(crate) fn renew(archive: &Archive, objects: &HashSet<Digest>) -> Result<Renewed> {
     let mut holding = BTreeSet::new();
-    archive.index().each(archive.store(), &mut |object, at, _| {
+    archive.index().each(archive.contents(), &mut |object, at, _| {
         if objects.contains(&object) {
             holding.insert(at.pack);
         }

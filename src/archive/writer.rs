@@ -86,12 +86,12 @@ impl Writer {
         let previous = previous(&vault)?;
         vault.recipients_as_before(previous.as_ref().map_or(&[], Previous::recipients))?;
         let files = vault.files();
+        tombstone::finish(files)?;
         if files.read("bagit.txt", 1 << 10)?.is_none() {
             // A valid bag from the first moment on, also when the first run never ends.
             let key = key.map(|bytes| (KEY_FILE.to_owned(), bytes));
-            files.commit(&bag::files(files, vault.is_sealed(), key.into_iter().collect(), Timestamp::now())?)?;
+            files.commit(&bag::first(vault.is_sealed(), key, Timestamp::now()))?;
         }
-        tombstone::finish(files)?;
         let listed = bag::payload(files)?;
         if let Some(listed) = &listed {
             // Without a manifest it is not known which packs are committed, and what is left of those is not thrown away.
@@ -252,7 +252,7 @@ impl Writer {
         let id = format!("{}-{}", root.created.strftime("%Y%m%dT%H%M%SZ"), &digest.to_string()[..12]);
         let events = events::of_snapshot(log, files, &root, digest, &id)?;
         let file = (format!("data/snapshots/{id}.json{}", vault.suffix()), bytes);
-        files.commit(&bag::files(files, vault.is_sealed(), vec![file, events], Timestamp::now())?)?;
+        files.commit(&bag::files(files, Some(file), Some(events), Timestamp::now())?)?;
         let snapshot = Snapshot { id, digest, root };
         self.previous = Some(Previous::of(snapshot.clone()));
         Ok(snapshot)

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use rayon::prelude::*;
 
 use super::mend::Located;
-use super::name::{Said, last, place_of};
+use super::name::{ROOTS, Said, last, place_of};
 use super::packet::each_piece;
 use super::protect::stored;
 use super::set::{Set, read_sets};
@@ -105,6 +105,7 @@ pub fn repair(path: &Path, keys: &Keys, monitor: &dyn Monitor) -> Result<Repaire
         rebuild_index(path, keys)?;
     }
     let archive = Archive::open_or_locked(path, keys)?;
+    // Of an encrypted archive the digests of files are what can be checked without the key.
     let check = Check { full: !archive.is_locked(), forgotten: tombstone::forgotten(archive.store())?, ..Check::default() };
     report.findings = archive::verify(&archive, &check, monitor)?;
     super::check(archive.store(), &mut report.findings)?;
@@ -379,15 +380,43 @@ impl<'a> Bench<'a> {
                 payload.push((name.clone(), digest, size));
             }
         }
-        self.store.commit(&bag::files_of(
-            payload,
-            other_tags(self.store)?,
-            vault::is_encrypted(self.store)?,
-            Timestamp::now(),
-        ))?;
+        payload.extend(self.small_files()?);
+        let encrypted = vault::is_encrypted(self.store).unwrap_or_default()
+            || payload.iter().any(|(name, _, _)| name.ends_with(vault::SUFFIX));
+        self.store.commit(&bag::files_of(payload, other_tags(self.store)?, encrypted, Timestamp::now()))?;
         report.bag_files = true;
         Ok(())
     }
+}
+
+impl Bench<'_> {
+    /// The holds and tombstones that lie there or that the manifest lists.
+    fn small_files(&self) -> Result<Vec<(String, Digest, u64)>> {
+        let folders: Vec<&str> = bag::SMALL_FOLDERS.into_iter().filter(|folder| format!("{folder}/") != ROOTS).collect();
+        let is_small = |name: &str| folders.iter().any(|f| name.strip_prefix(f).is_some_and(|rest| rest.starts_with('/')));
+        let mut files = Vec::new();
+        for folder in &folders {
+            for file in self.store.list(folder)? {
+                if let Ok(digest) = bag::digest_of(self.store, &file.name, file.size) {
+                    files.push((file.name, digest, file.size));
+                }
+            }
+        }
+        for (digest, name) in self.manifest.iter().filter(|(_, name)| is_small(name) && tags::is_plain(name)) {
+            match files.iter_mut().find(|(there, _, _)| there == name) {
+                // A line of a damaged manifest is believed where the file itself is not what its name says.
+                Some(file) if !is_named(&file.0, &file.1) => file.1 = *digest,
+                Some(_) => {}
+                None => files.push((name.clone(), *digest, 0)),
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// Is the hold or tombstone what its name says? A signature is held against what it signs.
+fn is_named(name: &str, digest: &Digest) -> bool {
+    name.ends_with(".sig") || name.ends_with(&format!("-{}.json", &digest.to_string()[..12]))
 }
 
 /// What the tag manifest lists besides the bag files, as it lists it: made anew from what lies there it would cover up what was changed or
@@ -395,7 +424,7 @@ impl<'a> Bench<'a> {
 fn other_tags(store: &dyn Store) -> Result<Vec<(Digest, String)>> {
     let mut tags = tag_lines(store)?;
     tags.retain(|(_, name)| !bag::TAG_FILES.contains(&name.as_str()) && tags::is_plain(name));
-    let mut there = bag::around(store)?;
+    let mut there = bag::signatures(store)?;
     there.extend(store.read(events::FILE, bag::MANIFEST_MAX_BYTES)?.map(|bytes| (Digest::of(&bytes), events::FILE.to_owned())));
     there.retain(|(_, name)| tags.iter().all(|(_, listed)| listed != name));
     tags.extend(there);
