@@ -24,6 +24,8 @@ pub mod model;
 pub mod monitor;
 pub mod net;
 pub mod objects;
+pub mod parity;
+pub mod proof;
 pub mod replay;
 pub mod report;
 pub mod salvage;

@@ -6,37 +6,103 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::pack::pack_digest;
+use super::tags;
 use crate::error::{Error, Result};
 use crate::model::{Digest, Hasher};
 use crate::store::Store;
 
 /// The payload manifest.
 pub const MANIFEST: &str = "manifest-sha256.txt";
-/// The manifest of the files around the payload.
-pub const TAG_MANIFEST: &str = "tagmanifest-sha256.txt";
 /// Largest manifest that is read.
 pub const MANIFEST_MAX_BYTES: u64 = 1 << 30;
 /// Largest root that is read.
 pub const ROOT_MAX_BYTES: u64 = 1 << 30;
-/// The files that `tagmanifest-sha256.txt` lists.
+/// The files that `tagmanifest-sha256.txt` lists in any case.
 pub const TAG_FILES: [&str; 5] = ["README.txt", "bag-info.txt", "bagit.txt", MANIFEST, "restore.py"];
 const BAGIT: &str = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
 const README: &str = include_str!("README.txt");
 const RESTORE: &str = include_str!("restore.py");
 
-/// All files of a commit: the new root, if there is one, and the bag files that list it and everything before it.
-pub fn files(store: &dyn Store, root: Option<(String, Vec<u8>)>, now: Timestamp) -> Result<Vec<(String, Vec<u8>)>> {
+const INFO: &str = "bag-info.txt";
+/// Folders of the payload whose files are small.
+pub const SMALL_FOLDERS: [&str; 3] = ["data/holds", "data/snapshots", "data/tombstones"];
+/// Folders outside of the payload whose files the tag manifest lists.
+const TAG_FOLDERS: [&str; 1] = ["signatures"];
+
+/// All files of a commit: the new root, if there is one, the new record of events, and the bag files that list them and
+/// everything before them.
+pub fn files(
+    store: &dyn Store,
+    root: Option<(String, Vec<u8>)>,
+    events: Option<(String, Vec<u8>)>,
+    now: Timestamp,
+) -> Result<Vec<(String, Vec<u8>)>> {
+    whole(store, root.into_iter().collect(), events, &[], now)
+}
+
+/// As [`files`], for new files of the payload, and without some packs that are there. The record of events is the caller's.
+///
+/// # Errors
+/// As [`files`].
+pub fn without_packs(
+    store: &dyn Store,
+    new: Vec<(String, Vec<u8>)>,
+    packs: &[Digest],
+    now: Timestamp,
+) -> Result<Vec<(String, Vec<u8>)>> {
+    whole(store, new, None, packs, now)
+}
+
+fn whole(
+    store: &dyn Store,
+    new: Vec<(String, Vec<u8>)>,
+    events: Option<(String, Vec<u8>)>,
+    without: &[Digest],
+    now: Timestamp,
+) -> Result<Vec<(String, Vec<u8>)>> {
     let mut payload: Vec<(String, Digest, u64)> = Vec::new();
     for file in store.list("data/packs")? {
-        if let Some(digest) = pack_digest(&file.name) {
+        if let Some(digest) = pack_digest(&file.name).filter(|digest| !without.contains(digest)) {
             payload.push((file.name, digest, file.size));
         }
     }
-    for file in store.list("data/snapshots")? {
+    let mut small = Vec::new();
+    for folder in SMALL_FOLDERS {
+        small.extend(store.list(folder)?);
+    }
+    for file in small {
         let bytes = store.read(&file.name, ROOT_MAX_BYTES)?.ok_or_else(|| Error::damage("a snapshot root vanished"))?;
         payload.push((file.name, Digest::of(&bytes), file.size));
     }
-    payload.extend(root.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes), bytes.len() as u64)));
+    payload.extend(new.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes), bytes.len() as u64)));
+    let mut tags = signatures(store)?;
+    tags.extend(events.iter().map(|(name, bytes)| (Digest::of(bytes), name.clone())));
+    let mut files = files_of(payload, tags, now);
+    files.extend(events);
+    files.extend(new);
+    Ok(files)
+}
+
+/// Digests and names of the files in the folders that the tag manifest lists.
+///
+/// # Errors
+/// `Kind::Storage` when they cannot be read.
+pub fn signatures(store: &dyn Store) -> Result<Vec<(Digest, String)>> {
+    let mut listed = Vec::new();
+    for folder in TAG_FOLDERS {
+        for file in store.list(folder)?.into_iter().filter(|file| tags::is_plain(&file.name)) {
+            listed.push((digest_of(store, &file.name, file.size)?, file.name));
+        }
+    }
+    Ok(listed)
+}
+
+/// The bag files that list this payload (name, digest and size of each file) and these other files around it.
+pub fn files_of(
+    mut payload: Vec<(String, Digest, u64)>,
+    mut tags: Vec<(Digest, String)>,
+    now: Timestamp,
+) -> Vec<(String, Vec<u8>)> {
     payload.sort();
     payload.dedup();
     let oxum: u64 = payload.iter().map(|p| p.2).sum();
@@ -53,12 +119,37 @@ pub fn files(store: &dyn Store, root: Option<(String, Vec<u8>)>, now: Timestamp)
     let contents = [README, &info, BAGIT, &manifest, RESTORE];
     let mut files: Vec<(String, Vec<u8>)> =
         TAG_FILES.iter().zip(contents).map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
-    let tags = files.iter().fold(String::new(), |mut text, (name, bytes)| {
-        let _ = writeln!(text, "{}  {name}", Digest::of(bytes));
-        text
-    });
-    files.push((TAG_MANIFEST.to_owned(), tags.into_bytes()));
-    files.extend(root);
+    tags.extend(files.iter().map(|(name, bytes)| (Digest::of(bytes), name.clone())));
+    files.push((tags::FILE.to_owned(), tags::text(tags)));
+    files
+}
+
+/// Bag files for some more files of the payload, and these: the lines of all others stay as they are, damaged or not.
+///
+/// # Errors
+/// `Kind::Damage` when the manifest or `bag-info.txt` cannot be read.
+pub fn added(store: &dyn Store, new: Vec<(String, Vec<u8>)>) -> Result<Vec<(String, Vec<u8>)>> {
+    let read = |name: &'static str| {
+        let bytes = store.read(name, MANIFEST_MAX_BYTES)?.unwrap_or_default();
+        if tags::agrees(store, name, Some(&bytes))? {
+            return Ok(bytes);
+        }
+        Err(Error::damage("a bag file is not the one that the tag manifest lists").with("file", name).hint("see floe verify"))
+    };
+    let mut lines = parse_manifest(&read(MANIFEST)?)?;
+    lines.extend(new.iter().map(|(name, bytes)| (Digest::of(bytes), name.clone())));
+    let info = String::from_utf8(read(INFO)?).map_err(|e| Error::damage("bag-info.txt is no text").because(e))?;
+    let bytes: u64 = new.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    let mut renewed = String::new();
+    for line in info.lines() {
+        let oxum = line.strip_prefix("Payload-Oxum: ").and_then(|oxum| oxum.split_once('.'));
+        match oxum.and_then(|(b, n)| Some((b.parse::<u64>().ok()?, n.parse::<usize>().ok()?))) {
+            Some((b, n)) => _ = writeln!(renewed, "Payload-Oxum: {}.{}", b + bytes, n + new.len()),
+            None => _ = writeln!(renewed, "{line}"),
+        }
+    }
+    let mut files = vec![(MANIFEST.to_owned(), tags::text(lines)), (INFO.to_owned(), renewed.into_bytes())];
+    files.extend(new);
     Ok(files)
 }
 

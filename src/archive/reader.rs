@@ -102,17 +102,25 @@ impl Archive {
         read_root(&self.store, &name)
     }
 
-    /// Hands the lines of a listing to `each`, one at a time: a listing may be larger than memory.
-    fn lines<T: serde::de::DeserializeOwned>(&self, listing: Digest, each: &mut dyn FnMut(T) -> Result<()>) -> Result<()> {
-        let mut lines = Lines {
-            line: Vec::new(),
-            each: &mut |line| {
-                let value = serde_json::from_slice(line)
-                    .map_err(|e| Error::damage("a listing has a malformed line").because(e).with("object", listing))?;
-                each(value)
-            },
-            failed: None,
-        };
+    /// Hands the values in a listing to `each`, one at a time: a listing may be larger than memory.
+    pub(super) fn lines<T: serde::de::DeserializeOwned>(
+        &self,
+        listing: Digest,
+        each: &mut dyn FnMut(T) -> Result<()>,
+    ) -> Result<()> {
+        self.raw_lines(listing, &mut |line| {
+            let value = serde_json::from_slice(line)
+                .map_err(|e| Error::damage("a listing has a malformed line").because(e).with("object", listing))?;
+            each(value)
+        })
+    }
+
+    /// Hands the lines of a listing to `each` as they are, without their line ends.
+    ///
+    /// # Errors
+    /// As [`Archive::placements`].
+    pub fn raw_lines(&self, listing: Digest, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut lines = Lines { line: Vec::new(), each, failed: None };
         let copied = self.copy(listing, &mut lines);
         match lines.failed {
             Some(e) => Err(e),
@@ -183,6 +191,19 @@ impl Archive {
             }
         }
         Err(failed.unwrap_or_else(|| Error::damage("an object is missing")).with("object", object))
+    }
+
+    /// The blobs of which an object is made, wherever it lies; none when it is stored as it is.
+    pub(crate) fn blobs_of(&self, object: Digest) -> Result<Vec<Digest>> {
+        let mut blobs = Vec::new();
+        for place in self.index.find(&self.store, &object)?.into_iter().filter(|place| place.form == ObjectForm::Recipe) {
+            let frame = self.cache.get((place.pack, place.frame.offset), || {
+                pack::read_frame(&self.store, &pack::pack_name(&place.pack), &place.frame)
+            })?;
+            let recipe = Recipe::parse(data(&frame, &place)).map_err(|e| e.with("object", object))?;
+            blobs.extend(recipe.refs().map(|blob| blob.digest));
+        }
+        Ok(blobs)
     }
 
     /// Hands a blob that a recipe refers to over to `give`.

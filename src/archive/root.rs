@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::merkle::Merkle;
 use crate::error::{Error, Result};
 use crate::model::{CollectionHead, Digest, Ledger};
 
@@ -64,6 +65,10 @@ pub struct Root {
     pub tool: Tool,
     /// SHA-256 of the root file before this one.
     pub previous: Option<Digest>,
+    /// SHA-256 of the last line of the record of events before this root was made, or of nothing where there was none; absent
+    /// in roots of versions that kept no such record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Digest>,
     /// Digest over all account listings: equal trees hold the same.
     pub tree: Digest,
     /// Options.
@@ -76,6 +81,9 @@ pub struct Root {
     pub leftovers: Option<Digest>,
     /// Domains, accounts, groups, rights and rules, where files of them were captured.
     pub directory: Option<Digest>,
+    /// The trees by which one item is shown to belong to this root; roots of older archives have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merkle: Option<Merkle>,
     /// Sum of everything.
     pub ledger: Ledger,
 }
@@ -89,12 +97,14 @@ impl Root {
             created,
             tool: Tool { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
             previous,
+            events: None,
             tree: Self::tree_of(&[]),
             options: Options::default(),
             sources: Vec::new(),
             accounts: Vec::new(),
             leftovers: None,
             directory: None,
+            merkle: None,
             ledger: Ledger::default(),
         }
     }

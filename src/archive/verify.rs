@@ -6,13 +6,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::bag::{MANIFEST, MANIFEST_MAX_BYTES, ROOT_MAX_BYTES, TAG_FILES, digest_of, parse_manifest};
+use super::bag::{MANIFEST, MANIFEST_MAX_BYTES, ROOT_MAX_BYTES, SMALL_FOLDERS, TAG_FILES, digest_of, parse_manifest};
+use super::merkle::TreesCheck;
 use super::pack::{self, EntrySpan, FrameSpan, ObjectForm, pack_digest};
 use super::recipe::Recipe;
+use super::tags;
 use super::{AccountEntry, Archive, CollectionEntry, Root, Snapshot};
 use crate::error::{Error, Result};
 use crate::model::{Digest, Hasher, Ledger};
 use crate::monitor::Monitor;
+use crate::proof::events::FILE as EVENTS;
 use crate::store::Store;
 
 /// What a check found.
@@ -37,6 +40,10 @@ pub struct Findings {
 pub struct Check {
     /// Rebuild and hash every object, and resolve every placement; else bag files, digests of packs, index and listings.
     pub full: bool,
+    /// Resolve every placement also in a quick check: is its object in one of the packs?
+    pub present: bool,
+    /// Objects that may be missing, because a tombstone names them.
+    pub forgotten: HashSet<Digest>,
     /// Only this snapshot's listings and items (any unambiguous part of its name); the packs are checked all the same.
     pub snapshot: Option<String>,
 }
@@ -73,19 +80,23 @@ pub fn verify(archive: &Archive, check: &Check, monitor: &dyn Monitor) -> Result
     if snapshots.is_empty() && found.damage.is_empty() {
         found.warnings.push("no snapshot is committed yet".to_owned());
     }
-    let listings = Listings { archive, broken: &broken, full: check.full };
-    let mut seen = HashSet::new();
+    let listings = Listings { archive, broken: &broken, check };
+    let (mut seen, mut trees) = (HashSet::new(), TreesCheck::new(&check.forgotten));
     for snapshot in &snapshots {
         root(snapshot, &mut found);
+        if check.full {
+            trees.snapshot(archive, snapshot, &mut found);
+        }
         // Snapshots share the listings of what did not change; each is read once.
         let new: Vec<&AccountEntry> = snapshot.root.accounts.iter().filter(|a| seen.insert(a.listing)).collect();
         let checked: Vec<Findings> = new.par_iter().map(|account| listings.account(&snapshot.id, account)).collect();
         checked.into_iter().for_each(|f| found.add(f));
-        if let Some(listing) = snapshot.root.leftovers {
+        if let Some(listing) = snapshot.root.leftovers.filter(|listing| !listings.is_forgotten(listing)) {
             let place = format!("snapshot {}, what belongs to no account", snapshot.id);
             listings.exceptions(&place, listing, None, &mut found);
         }
-        if let Some(Err(e)) = snapshot.root.directory.map(|object| archive.copy(object, &mut std::io::sink())) {
+        let directory = snapshot.root.directory.filter(|object| !listings.is_forgotten(object));
+        if let Some(Err(e)) = directory.map(|object| archive.copy(object, &mut std::io::sink())) {
             found.damage.push(format!("snapshot {}: its directory: {e}", snapshot.id));
         }
     }
@@ -134,12 +145,20 @@ fn root(snapshot: &Snapshot, found: &mut Findings) {
 struct Listings<'a> {
     archive: &'a Archive,
     broken: &'a Broken,
-    full: bool,
+    check: &'a Check,
 }
 
 impl Listings<'_> {
+    /// Is it missing, and names a tombstone it?
+    fn is_forgotten(&self, object: &Digest) -> bool {
+        self.check.forgotten.contains(object) && !self.archive.index().has_whole(self.archive.store(), object).unwrap_or(true)
+    }
+
     fn account(&self, snapshot: &str, account: &AccountEntry) -> Findings {
         let mut found = Findings::default();
+        if self.is_forgotten(&account.listing) {
+            return found;
+        }
         let place = format!("snapshot {snapshot}, account {}", account.account);
         let collections = match self.archive.collections(account) {
             Ok(collections) => collections,
@@ -203,14 +222,21 @@ impl Listings<'_> {
         }
     }
 
-    /// In a full check, does this lead to an object that was found whole?
+    /// In a full check: can it be read all the same, from a pack of another size than it should have?
+    fn is_readable(&self, object: &Digest) -> bool {
+        self.check.full && self.archive.contains(object).unwrap_or(false)
+    }
+
+    /// Does this lead to an object that is there and, in a full check, was found whole?
     fn object(&self, object: &Digest, place: &dyn Fn() -> String, found: &mut Findings) -> Result<()> {
-        if !self.full {
+        if !(self.check.full || self.check.present) || self.is_forgotten(object) {
             return Ok(());
         }
         match self.broken.get(object) {
             Some(why) => found.damage.push(format!("{}: {why}", place())),
-            None if !self.archive.contains(object)? => found.damage.push(format!("{}: its object {object} is missing", place())),
+            None if !self.archive.index().has_whole(self.archive.store(), object)? && !self.is_readable(object) => {
+                found.damage.push(format!("{}: its object {object} is missing", place()))
+            }
             None => {}
         }
         Ok(())
@@ -335,7 +361,9 @@ fn bag_files(archive: &Archive, found: &mut Findings, monitor: &dyn Monitor) -> 
         }
     };
     let mut there = store.list("data/packs")?;
-    there.extend(store.list("data/snapshots")?);
+    for folder in SMALL_FOLDERS {
+        there.extend(store.list(folder)?);
+    }
     let names: BTreeSet<&str> = there.iter().map(|f| f.name.as_str()).collect();
     let missing = manifest.iter().filter(|(_, name)| !names.contains(name.as_str()));
     found.damage.extend(missing.map(|(_, name)| format!("{name} is missing")));
@@ -364,9 +392,14 @@ fn bag_files(archive: &Archive, found: &mut Findings, monitor: &dyn Monitor) -> 
 }
 
 fn tag_files(store: &dyn Store, found: &mut Findings) -> Result<()> {
-    let tags = store.read("tagmanifest-sha256.txt", 1 << 20)?.unwrap_or_default();
-    let listed = parse_manifest(&tags).unwrap_or_default();
-    for name in TAG_FILES {
+    let listed = tags::lines(store).unwrap_or_default();
+    let others = listed.iter().map(|(_, name)| name.as_str()).filter(|name| !TAG_FILES.contains(name));
+    let (plain, strange): (Vec<&str>, Vec<&str>) = others.partition(|name| tags::is_plain(name));
+    found.damage.extend(strange.iter().map(|name| format!("{} lists '{name}', which can be no file of an archive", tags::FILE)));
+    if store.read(EVENTS, MANIFEST_MAX_BYTES)?.is_some() && !plain.contains(&EVENTS) {
+        found.damage.push(format!("{EVENTS} is not listed in {}", tags::FILE));
+    }
+    for name in TAG_FILES.into_iter().chain(plain) {
         let bytes = store.read(name, MANIFEST_MAX_BYTES)?;
         let want = listed.iter().find(|(_, n)| n == name).map(|(d, _)| *d);
         match (bytes, want) {

@@ -15,6 +15,7 @@ use super::reader::{read_root, root_files};
 use super::{Archive, Root, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
+use crate::proof::{events, tombstone};
 use crate::store::{LocalStore, Store, Upload, WriterLock};
 
 /// Full frames that are being compressed or wait to be written.
@@ -67,8 +68,9 @@ impl Writer {
         let lock = store.lock()?;
         if store.read("bagit.txt", 1 << 10)?.is_none() {
             // A valid bag from the first moment on, also when the first run never ends.
-            store.commit(&bag::files(&store, None, Timestamp::now())?)?;
+            store.commit(&bag::files(&store, None, None, Timestamp::now())?)?;
         }
+        tombstone::finish(&store)?;
         let listed = bag::payload(&store)?;
         if let Some(listed) = &listed {
             // Without a manifest it is not known which packs are committed, and what is left of those is not thrown away.
@@ -215,12 +217,17 @@ impl Writer {
     /// `Kind::Storage` when the disk fails: then the archive is as it was, and whole packs are used by the next run.
     pub fn commit(&mut self, root: &Root) -> Result<Snapshot> {
         self.settle()?;
+        let log = events::Log::read(&self.archive.store)?;
+        // One that was salvaged names the end of its own record and stays as it is.
+        let root = Root { events: root.events.or_else(|| Some(log.anchor())), ..root.clone() };
         let bytes = root.to_bytes()?;
         let digest = Digest::of(&bytes);
         let id = format!("{}-{}", root.created.strftime("%Y%m%dT%H%M%SZ"), &digest.to_string()[..12]);
-        let files = bag::files(&self.archive.store, Some((format!("data/snapshots/{id}.json"), bytes)), Timestamp::now())?;
-        self.archive.store.commit(&files)?;
-        let snapshot = Snapshot { id, digest, root: root.clone() };
+        let store = &self.archive.store;
+        let events = events::of_snapshot(log, store, &root, digest, &id)?;
+        let file = (format!("data/snapshots/{id}.json"), bytes);
+        store.commit(&bag::files(store, Some(file), Some(events), Timestamp::now())?)?;
+        let snapshot = Snapshot { id, digest, root };
         self.previous = Some(snapshot.clone());
         Ok(snapshot)
     }

@@ -7,12 +7,14 @@ use std::time::Instant;
 
 use super::groupware::{Dav, Passwords};
 use super::output::{Output, Verdict, counts};
+use super::record::record;
 use super::replay::opened;
 use super::target::Access;
 use crate::error::{Error, Kind, Result};
 use crate::imap::Connection;
 use crate::model::printable;
 use crate::monitor::{Monitor as _, Terminal};
+use crate::proof::events::EventType;
 use crate::replay::journal::Journal;
 use crate::replay::plan::{self, AccountPlan, ForecastFile, Plan};
 use crate::report::{self, Class, Compared, Example, Fixity, Outcome, Report};
@@ -49,6 +51,9 @@ pub(super) struct Args {
     /// Folder for the report; made when it is not there
     #[arg(long, value_name = "DIR")]
     report: PathBuf,
+    /// Write down in the archive's events.jsonl that the server was compared with it, where the archive can be written
+    #[arg(long)]
+    record: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -109,7 +114,13 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         let example = Example { account: String::new(), folder: String::new(), place: String::new(), detail };
         builder.exception(Class::Note, "not compared: the server speaks no DAV", example)?;
     }
-    tell(args, &builder.finish()?, out)
+    let report = builder.finish()?;
+    let ended = tell(args, &report, out);
+    if args.record {
+        let compared = report.compare.as_ref().map_or(0, |compare| compare.all.identical + compare.all.equivalent);
+        record(Path::new(&plan.archive), EventType::Validation, snapshot.digest, compared, &ended);
+    }
+    ended
 }
 
 /// The options in use, for the report; none of them is a secret.

@@ -7,11 +7,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::builder::{Builder, FolderId};
+use super::custody;
 use super::header::{archive_identity, header};
 use super::model::{Class, Event, Example, Fixity, Job, Outcome, Report, Source};
 use crate::archive::{Archive, Check, CollectionEntry, Findings, Snapshot};
 use crate::error::{Error, Result};
-use crate::model::{Exception, Ledger};
+use crate::model::{Digest, Exception, Ledger};
 
 /// Begins the report of a job on a snapshot of an archive: header, scope, custody, and the steps that anybody can repeat.
 ///
@@ -39,16 +40,7 @@ pub fn begin(
         "Anything outside of the sources named above, and anything that came into them after the capture.".to_owned(),
         "What the stores do not hold: passwords, settings of mail programs, sessions.".to_owned(),
     ];
-    for earlier in archive.snapshots()? {
-        builder.event(Event {
-            at: earlier.root.created,
-            event: "capture".to_owned(),
-            agent: format!("{} {}", earlier.root.tool.name, earlier.root.tool.version),
-            root: Some(earlier.digest),
-            medium: None,
-            outcome: format!("{} captured of {} found", earlier.root.ledger.captured, earlier.root.ledger.found),
-        });
-    }
+    custody::add_events(&mut builder, archive)?;
     steps(&mut builder, snapshot);
     Ok(builder)
 }
@@ -112,8 +104,13 @@ pub fn of_check(folder: &Path, archive: (&Archive, &Path), check: &Check, found:
     };
     builder.fixity = Some(fixity(archive.0, level, found, elapsed));
     add_findings(&mut builder, found)?;
-    if let Some(snapshot) = &snapshot {
-        add_snapshot(&mut builder, archive.0, snapshot)?;
+    custody::add_signatures(&mut builder, archive.0)?;
+    if let Some(mut snapshot) = snapshot {
+        // What a tombstone accounts for is told by the findings.
+        let is_there = |listing: &Digest| !check.forgotten.contains(listing) || archive.0.contains(listing).unwrap_or(true);
+        snapshot.root.accounts.retain(|account| is_there(&account.listing));
+        snapshot.root.leftovers = snapshot.root.leftovers.filter(is_there);
+        add_snapshot(&mut builder, archive.0, &snapshot)?;
         builder.event(Event {
             at: Timestamp::now(),
             event: "fixity check".to_owned(),

@@ -20,6 +20,7 @@ use crate::archive::{Archive, Writer};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Digest, Hasher};
 use crate::monitor::Monitor;
+use crate::proof::events;
 use crate::store::{LocalStore, Store as _};
 
 /// Is there from the first moment of a salvage to its last, so that one that was cut short can be begun again.
@@ -88,6 +89,7 @@ pub fn salvage(broken: &Path, new: &Path, monitor: &dyn Monitor) -> Result<Salva
     let reader = Archive::open(new)?;
     let mut rebuilder = Rebuilder::new(&reader, &mut writer, &mut done);
     rebuilder.roots(&heap)?;
+    keep_events(broken, new)?;
     strays::name(&mut rebuilder, &parts)?;
     reader.index().each(reader.store(), &mut |_, _, _| {
         done.objects += 1;
@@ -101,6 +103,14 @@ pub fn salvage(broken: &Path, new: &Path, monitor: &dyn Monitor) -> Result<Salva
     done.damage.sort();
     done.damage.dedup();
     Ok(done)
+}
+
+/// Keeps the record of events of the damaged archive beside that of the new one, under the name that a received one has which differs.
+fn keep_events(broken: &Path, new: &Path) -> Result<()> {
+    let from = broken.join(events::FILE);
+    let Ok(bytes) = std::fs::read(&from) else { return Ok(()) };
+    let to = new.join(format!("events.{}.jsonl", &Digest::of(&bytes).to_string()[..16]));
+    std::fs::write(&to, bytes).map_err(|e| Error::io(Kind::Storage, "cannot keep the record of events", &to, e))
 }
 
 fn check_paths(broken: &Path, new: &Path) -> Result<()> {

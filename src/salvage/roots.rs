@@ -51,6 +51,7 @@ impl<'a> Rebuilder<'a> {
         if !as_it_was {
             let Tool { name, version } = Root::new(root.created, None).tool;
             root.tool = Tool { name, version };
+            root.events = None;
         }
         let snapshot = self.writer.commit(&root)?;
         if as_it_was {
@@ -92,6 +93,15 @@ impl<'a> Rebuilder<'a> {
                 self.lose("", "", "the directory: who there is, with rights and rules", None);
                 root.directory = None;
             }
+        }
+        if let Some(merkle) = &old.merkle {
+            self.named.extend([merkle.key, merkle.collections]);
+            let there = self.reader.contains(&merkle.key)? && self.reader.contains(&merkle.collections)?;
+            if !there {
+                self.lose("", "", "the Merkle tree, without which the snapshot gives no evidence of single items", None);
+            }
+            // A tree of what was there before is none of what is left.
+            root.merkle = old.merkle.clone().filter(|_| there && root.accounts == old.accounts);
         }
         root.leftovers = self.leftovers(old, &lost, &mut root.ledger)?;
         root.tree = Root::tree_of(&root.accounts);

@@ -224,6 +224,8 @@ fn commit(to: &mut Rebuilder<'_>, accounts: Vec<AccountEntry>) -> Result<()> {
             created: root.created + jiff::SignedDuration::from_secs(1),
             previous: Some(*digest),
             tool: Root::new(root.created, None).tool,
+            merkle: None,
+            events: None,
             ..root.clone()
         },
         None => Root::new(jiff::Timestamp::UNIX_EPOCH, None),

@@ -9,7 +9,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::sheet::{Contents, FILE_MAX_BYTES, ListedFile, NOT_SHIPPED, check_names, is_payload, unfit};
-use crate::archive::bag::{MANIFEST, MANIFEST_MAX_BYTES, TAG_MANIFEST, parse_manifest};
+use crate::archive::bag::{MANIFEST, MANIFEST_MAX_BYTES, parse_manifest};
+use crate::archive::tags;
 use crate::error::{Error, Kind, Result};
 use crate::export::dir::digest_of;
 use crate::model::{Digest, printable};
@@ -88,7 +89,7 @@ pub(super) fn look(folder: &Path, store: &dyn Store, read: &mut Read, monitor: &
 /// What the manifests say: the digest that a file must have.
 fn manifests(store: &dyn Store, damage: &mut Vec<String>) -> Result<HashMap<String, Digest>> {
     let mut listed = HashMap::new();
-    for manifest in [MANIFEST, TAG_MANIFEST] {
+    for manifest in [MANIFEST, tags::FILE] {
         match store.read(manifest, MANIFEST_MAX_BYTES)?.map(|bytes| parse_manifest(&bytes)) {
             None => damage.push(format!("{manifest} is missing")),
             Some(Err(e)) => damage.push(format!("{manifest}: {e}")),

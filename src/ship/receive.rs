@@ -10,7 +10,7 @@ use super::receipt::{Missing, Receipt};
 use super::send;
 use super::session::{self, Session, TOLD_MAX_BYTES, clear, is_bag_file, split};
 use super::sheet::{ListedFile, NOT_SHIPPED, SHEET, Sheet, is_payload, read_small};
-use crate::archive::bag::TAG_MANIFEST;
+use crate::archive::tags;
 use crate::error::{Error, Kind, Result};
 use crate::export::dir::Dir;
 use crate::model::Digest;
@@ -350,7 +350,7 @@ fn keep(session: &Session) -> Result<Vec<String>> {
 /// Says in the tag manifest that is about to be committed that a file has the archive's own digest.
 fn relist(session: &Session, file: &ListedFile, own: Digest) -> Result<()> {
     // Where no new one was brought, the archive's own says it already.
-    let Ok((folder, leaf)) = session.place(TAG_MANIFEST, false) else { return Ok(()) };
+    let Ok((folder, leaf)) = session.place(tags::FILE, false) else { return Ok(()) };
     let Some(text) = read_small(&folder, leaf, TOLD_MAX_BYTES)? else { return Ok(()) };
     let (from, to) = (format!("{}  {}\n", file.sha256, file.name), format!("{own}  {}\n", file.name));
     put(&folder, leaf, String::from_utf8_lossy(&text).replace(&from, &to).as_bytes())

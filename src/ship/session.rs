@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::copy::{is_whole, put};
 use super::sheet::{Contents, ListedFile, ROOTS, SHEET_MAX_BYTES, Sheet, check_names, is_payload, read_small, to_json};
-use crate::archive::bag::{MANIFEST, MANIFEST_MAX_BYTES, TAG_FILES, TAG_MANIFEST, parse_manifest};
+use crate::archive::bag::{MANIFEST, MANIFEST_MAX_BYTES, TAG_FILES, parse_manifest};
+use crate::archive::tags;
 use crate::error::{Error, Kind, Result};
 use crate::export::dir::Dir;
 use crate::model::{Digest, printable};
@@ -57,7 +58,7 @@ pub(super) struct Session {
 /// The files that the archive's own manifests list; none where these are missing or damaged.
 pub(super) fn of_archive(store: &LocalStore) -> Result<BTreeMap<String, Digest>> {
     let mut listed = BTreeMap::new();
-    for manifest in [TAG_MANIFEST, MANIFEST] {
+    for manifest in [tags::FILE, MANIFEST] {
         let Some(bytes) = store.read(manifest, MANIFEST_MAX_BYTES)? else { return Ok(BTreeMap::new()) };
         let (digest, lines) = (Digest::of(&bytes), parse_manifest(&bytes));
         // The tag manifest has the other one's digest.
@@ -293,7 +294,7 @@ impl Session {
         if let Some(name) = unlisted {
             return refuse(name, "the manifest does not list a file");
         }
-        for (digest, name) in parse_manifest(&self.bytes_of(TAG_MANIFEST)?)? {
+        for (digest, name) in parse_manifest(&self.bytes_of(tags::FILE)?)? {
             if !self.contents.holds(&name, digest) {
                 return refuse(&name, "the tag manifest lists a file that the disks have not, or with another digest");
             }
@@ -342,7 +343,7 @@ pub(super) fn clear(archive: &Dir) -> Result<()> {
 
 /// Is it one of the files that every commit writes anew?
 pub(super) fn is_bag_file(name: &str) -> bool {
-    TAG_FILES.contains(&name) || name == TAG_MANIFEST
+    TAG_FILES.contains(&name) || name == tags::FILE
 }
 
 pub(super) fn is_pack(name: &str) -> bool {

@@ -176,6 +176,35 @@ impl LocalStore {
         self.finish_commit()
     }
 
+    /// Gives a file another name, in a folder that is made where it is missing. A file of the new name is replaced.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when it cannot be renamed.
+    pub fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let (old, new) = (self.root.join(from), self.root.join(to));
+        let folder = new.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(|e| storage("cannot make the folder", folder, e))?;
+        fs::rename(&old, &new).map_err(|e| storage("cannot rename the file", &old, e).with("to", new.display()))?;
+        // What was read under the old name is another file from now on.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).retain(|(name, _)| name != from && name != to);
+        sync_folder(folder)?;
+        sync_folder(old.parent().unwrap_or(&self.root))
+    }
+
+    /// Removes a folder if it is empty.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when it cannot be removed.
+    pub fn remove_empty(&self, folder: &str) -> Result<()> {
+        let path = self.root.join(folder);
+        match fs::remove_dir(&path) {
+            Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
+                Err(storage("cannot remove the folder", &path, e))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Moves the files of `pending` to their places. Can be repeated at any point.
     fn finish_commit(&self) -> Result<()> {
         let pending = self.root.join(PENDING);
