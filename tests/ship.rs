@@ -452,6 +452,29 @@ fn what_the_receiver_wrote_around_the_payload_is_not_lost() {
 }
 
 #[test]
+fn a_removal_at_the_sender_is_received_and_removes_nothing_by_itself() {
+    let mut sample = Sample::new(23, 1, 4);
+    sample.grow(4);
+    let (first, there) = (sample.disk("first"), sample.path("there.floe"));
+    sample.ship(&[&first], &[]).expect(0);
+    receive(&[&first], &there).expect(0);
+    let before = files(&there.join("data/packs"));
+    let key = sample.path("key");
+    run(floe().args(["key", "new", "--out"]).arg(&key)).expect(0);
+    let root = support::archives::roots(&sample.archive())[0].clone();
+    let id = root.file_stem().unwrap().to_str().unwrap();
+    let more = ["--snapshot", id, "--why", "asked for", "--who", "A. Novak", "--remove-for-good", "--key", key.to_str().unwrap()];
+    let ran = run(&mut on(&sample.archive(), "forget", &more));
+    assert!(ran.code() <= 1, "{ran}");
+    let (next, receipt) = (sample.disk("next"), receipt_of(&there));
+    sample.ship(&[&next], &["--since", receipt.to_str().unwrap()]).expect(0);
+    receive(&[&next], &there).expect(0);
+    let after = files(&there.join("data/packs"));
+    assert!(before.iter().all(|p| after.contains(p)), "{before:?} {after:?}");
+    assert!(bag(&sample.archive()).iter().all(|(name, bytes)| fs::read(there.join(name)).is_ok_and(|b| b == *bytes)));
+}
+
+#[test]
 fn a_pack_that_rots_after_it_was_checked_is_not_shipped_either() {
     let sample = Sample::new(22, 3, 8);
     let folder = sample.archive().join("data/packs");

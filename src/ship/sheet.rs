@@ -32,6 +32,8 @@ const FORMAT: &str = "floe disk";
 const VERSION: u32 = 1;
 /// Folders of an archive that are never shipped: caches, and what exists only while something is being written.
 pub(super) const NOT_SHIPPED: [&str; 4] = ["index", "pending", "pending.tmp", RECEIVING];
+/// Where it is written down what was removed.
+const TOMBSTONES: &str = "data/tombstones/";
 /// Where the roots lie.
 pub(super) const ROOTS: &str = "data/snapshots/";
 
@@ -201,9 +203,12 @@ impl Contents {
         Ok(Contents { archive: first.sha256, shipment: state_of(files.values()), newest, files })
     }
 
-    /// Has this state everything that the other has under `data/`, where nothing ever changes?
+    /// Has this state everything that the other has under `data/`, where nothing ever changes? Where it has tombstones, packs may
+    /// have been replaced by others; receiving removes none, that is left to a writer, who asks for the tombstone's signature.
     pub(super) fn continues(&self, other: &BTreeMap<String, Digest>) -> bool {
-        other.iter().filter(|(name, _)| is_payload(name)).all(|(name, sha256)| self.holds(name, *sha256))
+        let replaces = self.files.keys().any(|name| name.starts_with(TOMBSTONES));
+        let kept = |name: &str| is_payload(name) && !(replaces && name.starts_with("data/packs/"));
+        other.iter().filter(|(name, _)| kept(name)).all(|(name, sha256)| self.holds(name, *sha256))
     }
 
     pub(super) fn holds(&self, name: &str, sha256: Digest) -> bool {
