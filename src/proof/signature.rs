@@ -237,8 +237,12 @@ fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Does the text of a signature hold for these bytes? The fingerprint of its key, or why it does not.
 pub(super) fn check_file(armored: &[u8], namespace: &str, bytes: &[u8]) -> Result<String, String> {
     let text = std::str::from_utf8(armored).map_err(|_| "it is no text")?;
-    let signature = parse(text)?.signature;
+    let Parsed { signature, blob } = parse(text)?;
     let key = PublicKey::from(signature.public_key().clone());
+    // No name tells the key's digest here, and ssh-key forgives lengths in it that are too large.
+    if key.to_bytes().ok() != Some(blob) {
+        return Err("its key is not written as it should be".to_owned());
+    }
     key.verify(namespace, bytes, &signature).map_err(|_| "it was not made for these bytes")?;
     Ok(key.fingerprint(HashAlg::Sha256).to_string())
 }
@@ -375,6 +379,19 @@ mod tests {
         assert!(why(&text, Role::Auditor, &key, &one).unwrap().contains("namespace"));
         assert!(why(&text, Role::Operator, &stranger, &one).unwrap().contains("another key"));
         assert!(why(&text, Role::Operator, &key, &other).unwrap().contains("moved"));
+    }
+
+    #[test]
+    fn each_flipped_bit_of_a_signature_on_another_file_is_found() {
+        let key = key(Algorithm::Ed25519);
+        let bytes = dearmor(&sign_bytes(&key, "floe-tombstone", b"x").unwrap()).unwrap();
+        assert!(check_file(armor(&bytes).as_bytes(), "floe-tombstone", b"x").is_ok());
+        for bit in 0..bytes.len() * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let checked = check_file(armor(&bad).as_bytes(), "floe-tombstone", b"x");
+            assert!(checked.is_err(), "bit {bit}");
+        }
     }
 
     #[test]
