@@ -78,6 +78,7 @@ fn on_every_difficult_server_the_forecast_is_the_outcome() {
         "german,no-xlist,no-special-use",
         "no-uidplus,no-multiappend,no-literal-plus,no-keywords,czech",
         "append-refused=4+",
+        "max-message=30000",
         "cut-command=60,cut-literal=12,cut-append=9,cut-reply=80",
     ];
     for difficult in servers {

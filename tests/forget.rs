@@ -304,3 +304,37 @@ fn forgetting_killed_at_each_system_call_that_changes_names_is_completed_by_the_
         }
     }
 }
+
+#[test]
+fn recovery_data_of_what_is_gone_goes_too_and_a_repair_keeps_holds_and_tombstones() {
+    let sample = Sample::new();
+    run(&mut on(&sample.archive, "protect", &["--percent", "50"])).expect(0);
+    run(&mut on(&sample.archive, "hold", &["--account", "anna", "--why", "case 4711"])).expect(0);
+    let before = files(&sample.archive.join("data/packs"));
+    sample.forget(&["--account", "boris", "--remove-for-good"]).expect(0);
+    let (packs, parity) = (files(&sample.archive.join("data/packs")), files(&sample.archive.join("parity")));
+    for old in before.iter().filter(|pack| !packs.contains(pack)) {
+        let name = old.to_str().unwrap();
+        assert!(!parity.iter().any(|file| file.to_str().unwrap().starts_with(name)), "{name}");
+    }
+    assert!(before.iter().any(|pack| !packs.contains(pack)));
+    sample.verify().expect(1);
+    run(&mut on(&sample.archive, "protect", &["--percent", "50"]));
+    // The manifest is lost, or a byte of it, and made anew.
+    let manifest = sample.archive.join("manifest-sha256.txt");
+    let good = fs::read(&manifest).unwrap();
+    let mut bad = good.clone();
+    bad[10] ^= 1;
+    for bytes in [b"".as_slice(), &bad] {
+        fs::write(&manifest, bytes).unwrap();
+        sample.verify().expect(2);
+        let ran = run(&mut on(&sample.archive, "repair", &[]));
+        assert!(ran.code() <= 1, "{ran}");
+        assert_eq!(fs::read(&manifest).unwrap(), good);
+        sample.is_a_bag();
+        let ran = sample.verify().expect(1);
+        assert!(ran.text().contains("removed for good"), "{ran}");
+        assert!(!sample.packs_hold(SECRET));
+    }
+    sample.forget(&["--account", "anna", "--remove-for-good"]).expect(64);
+}

@@ -75,6 +75,34 @@ fn whole(
         payload.push((file.name, Digest::of(&bytes), file.size));
     }
     payload.extend(new.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes), bytes.len() as u64)));
+    let mut tags = signatures(store)?;
+    tags.extend(events.iter().map(|(name, bytes)| (Digest::of(bytes), name.clone())));
+    let mut files = files_of(payload, tags, now);
+    files.extend(events);
+    files.extend(new);
+    Ok(files)
+}
+
+/// Digests and names of the files in the folders that the tag manifest lists.
+///
+/// # Errors
+/// `Kind::Storage` when they cannot be read.
+pub fn signatures(store: &dyn Store) -> Result<Vec<(Digest, String)>> {
+    let mut listed = Vec::new();
+    for folder in TAG_FOLDERS {
+        for file in store.list(folder)?.into_iter().filter(|file| tags::is_plain(&file.name)) {
+            listed.push((digest_of(store, &file.name, file.size)?, file.name));
+        }
+    }
+    Ok(listed)
+}
+
+/// The bag files that list this payload (name, digest and size of each file) and these other files around it.
+pub fn files_of(
+    mut payload: Vec<(String, Digest, u64)>,
+    mut tags: Vec<(Digest, String)>,
+    now: Timestamp,
+) -> Vec<(String, Vec<u8>)> {
     payload.sort();
     payload.dedup();
     let oxum: u64 = payload.iter().map(|p| p.2).sum();
@@ -91,16 +119,9 @@ fn whole(
     let contents = [README, &info, BAGIT, &manifest, RESTORE];
     let mut files: Vec<(String, Vec<u8>)> =
         TAG_FILES.iter().zip(contents).map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
-    files.extend(events);
-    let mut listed: Vec<(Digest, String)> = files.iter().map(|(name, bytes)| (Digest::of(bytes), name.clone())).collect();
-    for folder in TAG_FOLDERS {
-        for file in store.list(folder)?.into_iter().filter(|file| tags::is_plain(&file.name)) {
-            listed.push((digest_of(store, &file.name, file.size)?, file.name));
-        }
-    }
-    files.push((tags::FILE.to_owned(), tags::text(listed)));
-    files.extend(new);
-    Ok(files)
+    tags.extend(files.iter().map(|(name, bytes)| (Digest::of(bytes), name.clone())));
+    files.push((tags::FILE.to_owned(), tags::text(tags)));
+    files
 }
 
 /// Bag files for some more files of the payload, and these: the lines of all others stay as they are, damaged or not.

@@ -444,6 +444,14 @@ impl Index {
         })
     }
 
+    /// Has each pack that has a seek table the frames that the index knows?
+    pub fn agrees(&self, store: &dyn Store) -> bool {
+        self.packs.iter().all(|file| match (pack::pack_digest(&file.name), pack::seek_table(store, &file.name, file.size)) {
+            (Some(digest), Ok(frames)) => self.frames_are(&digest, &frames),
+            _ => true,
+        })
+    }
+
     /// Are all packs of the index files there in the size that they were written with?
     pub fn is_all_whole(&self) -> bool {
         self.parts.iter().flat_map(|p| &p.packs).all(|(digest, size)| self.is_whole(digest, *size))

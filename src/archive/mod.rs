@@ -3,12 +3,13 @@
 //! The only place that uses `tar` and `zstd` for the archive's own files. docs/format.md is the specification that this code
 //! follows.
 
-mod bag;
+pub(crate) mod bag;
 mod cache;
 pub mod cut;
 pub mod index;
 mod known;
 mod listing;
+pub mod merkle;
 pub mod pack;
 mod reader;
 pub mod recipe;

@@ -79,9 +79,11 @@ const PACK_BYTES: u64 = 256 << 20;
 /// Entries after which a pack is closed, so that what is known of an open one stays small.
 const PACK_ENTRIES: u64 = 1 << 18;
 /// Most bytes that a frame may take in its pack: zstd makes incompressible bytes hardly longer.
-const FRAME_STORED_MAX_BYTES: usize = FRAME_MAX_BYTES + (1 << 20);
+pub const FRAME_STORED_MAX_BYTES: usize = FRAME_MAX_BYTES + (1 << 20);
 const BLOCK: usize = 512;
 const TRAILER: &str = "pack.json";
+/// What a frame begins with.
+pub const FRAME_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const SEEK_MAGIC: u32 = 0x184D_2A5E;
 const SEEK_FOOTER: u32 = 0x8F92_EAB1;
 
@@ -344,6 +346,22 @@ pub fn walk_frames(store: &dyn Store, name: &str, size: u64) -> Vec<FrameSpan> {
         offset += compressed as u64;
     }
     frames
+}
+
+/// How many bytes the frame takes that begins here, compressed and decompressed; `None` where none begins that a pack could hold.
+pub fn frame_at(bytes: &[u8]) -> Option<(usize, u32)> {
+    if !bytes.starts_with(&FRAME_MAGIC) {
+        return None;
+    }
+    let content = zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten().filter(|n| *n <= FRAME_MAX_BYTES as u64)?;
+    let compressed = zstd::zstd_safe::find_frame_compressed_size(bytes).ok().filter(|n| *n <= FRAME_STORED_MAX_BYTES)?;
+    Some((compressed, content as u32))
+}
+
+/// How many bytes the seek table takes that begins here.
+pub fn seek_table_at(bytes: &[u8]) -> Option<usize> {
+    let size = bytes.strip_prefix(&SEEK_MAGIC.to_le_bytes())?.first_chunk().map(|b| u32::from_le_bytes(*b) as usize + 8)?;
+    (size <= bytes.len()).then_some(size)
 }
 
 /// Reads and decompresses one frame.

@@ -35,6 +35,12 @@ impl Archive {
     /// what is whole can be read.
     pub fn open(path: &Path) -> Result<Self> {
         let store = LocalStore::new(path);
+        // What was complete before a later shipment's disks came stays readable while they do.
+        if store.is_being_received() && store.read("bagit.txt", 1 << 10)?.is_none() {
+            return Err(Error::damage("this archive is being received: not all of the shipment is here yet")
+                .with("archive", path.display())
+                .hint("'floe receive MOUNT --archive DIR' takes the next disk; without a MOUNT it says what is missing"));
+        }
         let index = Index::open(&store)?;
         if index.packs().is_empty() && store.list("data/snapshots")?.is_empty() && store.read("bagit.txt", 1 << 10)?.is_none() {
             return Err(Error::usage("there is no archive in this folder").with("folder", path.display()));
@@ -96,17 +102,25 @@ impl Archive {
         read_root(&self.store, &name)
     }
 
-    /// Hands the lines of a listing to `each`, one at a time: a listing may be larger than memory.
-    fn lines<T: serde::de::DeserializeOwned>(&self, listing: Digest, each: &mut dyn FnMut(T) -> Result<()>) -> Result<()> {
-        let mut lines = Lines {
-            line: Vec::new(),
-            each: &mut |line| {
-                let value = serde_json::from_slice(line)
-                    .map_err(|e| Error::damage("a listing has a malformed line").because(e).with("object", listing))?;
-                each(value)
-            },
-            failed: None,
-        };
+    /// Hands the values in a listing to `each`, one at a time: a listing may be larger than memory.
+    pub(super) fn lines<T: serde::de::DeserializeOwned>(
+        &self,
+        listing: Digest,
+        each: &mut dyn FnMut(T) -> Result<()>,
+    ) -> Result<()> {
+        self.raw_lines(listing, &mut |line| {
+            let value = serde_json::from_slice(line)
+                .map_err(|e| Error::damage("a listing has a malformed line").because(e).with("object", listing))?;
+            each(value)
+        })
+    }
+
+    /// Hands the lines of a listing to `each` as they are, without their line ends.
+    ///
+    /// # Errors
+    /// As [`Archive::placements`].
+    pub fn raw_lines(&self, listing: Digest, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut lines = Lines { line: Vec::new(), each, failed: None };
         let copied = self.copy(listing, &mut lines);
         match lines.failed {
             Some(e) => Err(e),
@@ -193,7 +207,7 @@ impl Archive {
     }
 
     /// Hands a blob that a recipe refers to over to `give`.
-    pub(super) fn fetch(&self, blob: &BlobRef, give: &mut dyn FnMut(&[u8])) -> Result<()> {
+    pub(crate) fn fetch(&self, blob: &BlobRef, give: &mut dyn FnMut(&[u8])) -> Result<()> {
         let (frame, place) = self.entry(blob.digest)?;
         give(data(&frame, &place));
         Ok(())

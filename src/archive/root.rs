@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::merkle::Merkle;
 use crate::error::{Error, Result};
 use crate::model::{CollectionHead, Digest, Ledger};
 
@@ -80,6 +81,9 @@ pub struct Root {
     pub leftovers: Option<Digest>,
     /// Domains, accounts, groups, rights and rules, where files of them were captured.
     pub directory: Option<Digest>,
+    /// The trees by which one item is shown to belong to this root; roots of older archives have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merkle: Option<Merkle>,
     /// Sum of everything.
     pub ledger: Ledger,
 }
@@ -100,6 +104,7 @@ impl Root {
             accounts: Vec::new(),
             leftovers: None,
             directory: None,
+            merkle: None,
             ledger: Ledger::default(),
         }
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::bag::{MANIFEST, MANIFEST_MAX_BYTES, ROOT_MAX_BYTES, SMALL_FOLDERS, TAG_FILES, digest_of, parse_manifest};
+use super::merkle::TreesCheck;
 use super::pack::{self, EntrySpan, FrameSpan, ObjectForm, pack_digest};
 use super::recipe::Recipe;
 use super::tags;
@@ -15,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::model::{Digest, Hasher, Ledger};
 use crate::monitor::Monitor;
 use crate::proof::events::FILE as EVENTS;
+use crate::proof::tombstone;
 use crate::store::Store;
 
 /// What a check found.
@@ -41,8 +43,6 @@ pub struct Check {
     pub full: bool,
     /// Resolve every placement also in a quick check: is its object in one of the packs?
     pub present: bool,
-    /// Objects that may be missing, because a tombstone names them.
-    pub forgotten: HashSet<Digest>,
     /// Only this snapshot's listings and items (any unambiguous part of its name); the packs are checked all the same.
     pub snapshot: Option<String>,
 }
@@ -79,10 +79,14 @@ pub fn verify(archive: &Archive, check: &Check, monitor: &dyn Monitor) -> Result
     if snapshots.is_empty() && found.damage.is_empty() {
         found.warnings.push("no snapshot is committed yet".to_owned());
     }
-    let listings = Listings { archive, broken: &broken, check };
-    let mut seen = HashSet::new();
+    let listings = Listings { archive, broken: &broken, check, forgotten: tombstone::forgotten(archive.store())? };
+    let (mut seen, mut trees) = (HashSet::new(), TreesCheck::default());
     for snapshot in &snapshots {
         root(snapshot, &mut found);
+        // A tree of which something was removed for good cannot be made again.
+        if check.full && !listings.is_torn(snapshot) {
+            trees.snapshot(archive, snapshot, &mut found);
+        }
         // Snapshots share the listings of what did not change; each is read once.
         let new: Vec<&AccountEntry> = snapshot.root.accounts.iter().filter(|a| seen.insert(a.listing)).collect();
         let checked: Vec<Findings> = new.par_iter().map(|account| listings.account(&snapshot.id, account)).collect();
@@ -142,12 +146,20 @@ struct Listings<'a> {
     archive: &'a Archive,
     broken: &'a Broken,
     check: &'a Check,
+    /// Objects that may be missing, because a tombstone names them.
+    forgotten: HashSet<Digest>,
 }
 
 impl Listings<'_> {
+    /// Is something of what the snapshot's trees are made of missing, because a tombstone names it?
+    fn is_torn(&self, snapshot: &Snapshot) -> bool {
+        let trees = snapshot.root.merkle.iter().flat_map(|merkle| [merkle.key, merkle.collections]);
+        trees.chain(snapshot.root.accounts.iter().map(|account| account.listing)).any(|object| self.is_forgotten(&object))
+    }
+
     /// Is it missing, and names a tombstone it?
     fn is_forgotten(&self, object: &Digest) -> bool {
-        self.check.forgotten.contains(object) && !self.archive.index().has_whole(self.archive.store(), object).unwrap_or(true)
+        self.forgotten.contains(object) && !self.archive.index().has_whole(self.archive.store(), object).unwrap_or(true)
     }
 
     fn account(&self, snapshot: &str, account: &AccountEntry) -> Findings {

@@ -194,11 +194,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Closes the last pack and commits a snapshot; returns its name. Until this returns no reader sees the snapshot.
+    /// Closes the open pack, so that everything stored so far is durable and can be read.
     ///
     /// # Errors
-    /// `Kind::Storage` when the disk fails: then the archive is as it was, and whole packs are used by the next run.
-    pub fn commit(&mut self, root: &Root) -> Result<Snapshot> {
+    /// `Kind::Storage` when the disk fails.
+    pub fn settle(&mut self) -> Result<()> {
         for sort in SORTS {
             if !self.open[sort as usize].bytes.is_empty() {
                 self.compress(sort)?;
@@ -208,9 +208,18 @@ impl Writer {
             self.write_frame()?;
         }
         self.seal()?;
-        self.archive.index.tidy(&self.archive.store)?;
+        self.archive.index.tidy(&self.archive.store)
+    }
+
+    /// Closes the last pack and commits a snapshot; returns its name. Until this returns no reader sees the snapshot.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when the disk fails: then the archive is as it was, and whole packs are used by the next run.
+    pub fn commit(&mut self, root: &Root) -> Result<Snapshot> {
+        self.settle()?;
         let log = events::Log::read(&self.archive.store)?;
-        let root = Root { events: Some(log.anchor()), ..root.clone() };
+        // One that was salvaged names the end of its own record and stays as it is.
+        let root = Root { events: root.events.or_else(|| Some(log.anchor())), ..root.clone() };
         let bytes = root.to_bytes()?;
         let digest = Digest::of(&bytes);
         let id = format!("{}-{}", root.created.strftime("%Y%m%dT%H%M%SZ"), &digest.to_string()[..12]);

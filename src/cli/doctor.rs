@@ -8,18 +8,22 @@ use super::groupware::{Dav, dav_address};
 use super::output::{Output, Verdict};
 use super::target::{Access, imap_address};
 use crate::error::{Error, Kind, Result};
-use crate::imap::Connection;
+use crate::icewarp::api::Api;
+use crate::imap::{Connection, Settings};
 use crate::model::printable;
 use crate::net::{Address, Scheme, Secret};
-use crate::replay::doctor::{look_at_dav, look_at_mail};
+use crate::replay::doctor::{invitations_leave, look_at_admin, look_at_dav, look_at_mail};
 use crate::replay::plan::Login;
-use crate::replay::sheet::{DavSheet, Fate, MailSheet, Sheet};
+use crate::replay::sheet::{AdminSheet, DavSheet, Fate, MailSheet, Sheet};
 
 /// Look at the server with a disposable account: what it takes, changes and refuses
 ///
 /// Logs in to one account that nobody uses, tries odd messages, dates, keywords, folder names, calendar objects, cards and a file in
-/// folders of its own, removes these, and writes what it saw to a capability sheet that floe plan reads.
+/// folders of its own, removes these, and writes what it saw to a capability sheet that floe plan reads. With an administrator's password it
+/// also asks the server's administration for version, licence, password policy and limits. With a second disposable account it finds out
+/// whether mail leaves when an event with an attendee is stored.
 ///
+/// Example: floe doctor --to https://mail.acme.example --admin admin@acme.example --password-file pw --account probe@acme.example --out acme.sheet.json
 /// Example: floe doctor --to imaps://mail.acme.example --account probe@acme.example --login own --password-file pw --out acme.sheet.json
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -40,6 +44,12 @@ pub(super) struct Args {
     login: Login,
     #[command(flatten)]
     access: Access,
+    /// With --login own: file whose first line is the password of --admin, to ask the administration as well
+    #[arg(long, value_name = "FILE", requires = "admin")]
+    admin_password_file: Option<PathBuf>,
+    /// A second disposable account, entered in the same way: try whether an invitation to it leaves (takes up to 15 seconds)
+    #[arg(long, value_name = "ADDRESS")]
+    attendee: Option<String>,
     /// Where to write the capability sheet
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -51,9 +61,14 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let password = args.access.password()?;
     let mut unknown = Vec::new();
-    let mail = mail(args, &password, &mut unknown)?;
-    let dav = dav(args, &password, &mut unknown)?;
-    let sheet = Sheet { probed: Some(Timestamp::now()), mail, dav, unknown, ..Sheet::assumed() };
+    // Of the administrator's password the API says most clearly whether it is wrong; then it is sent nowhere else.
+    let admin = admin(args, &password, &mut unknown)?;
+    let mail = mail(args, &password, admin.as_ref(), &mut unknown)?;
+    let mut dav = dav(args, &password, &mut unknown)?;
+    if let (Some(dav), Some(_)) = (&mut dav, &mail) {
+        dav.invitations_leave = invitations(args, &password, &mut unknown)?;
+    }
+    let sheet = Sheet { version: 1, probed: Some(Timestamp::now()), mail, dav, admin, unknown };
     let mut text =
         serde_json::to_vec_pretty(&sheet).map_err(|e| Error::new(Kind::Internal, "cannot write the sheet").because(e))?;
     text.push(b'\n');
@@ -61,6 +76,9 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     if args.json {
         out.json(&sheet)?;
         return Ok(0);
+    }
+    if let Some(admin) = &sheet.admin {
+        tell_admin(admin, out)?;
     }
     if let Some(mail) = &sheet.mail {
         tell(mail, out)?;
@@ -74,8 +92,70 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     out.verdict(&Verdict::Pass(format!("sheet {} for floe plan --sheet", args.out.display())))
 }
 
+/// The administrator's password, where it is known.
+fn admin_password(args: &Args, password: &Secret) -> Result<Option<Secret>> {
+    match (args.login, &args.admin_password_file) {
+        (Login::Own, None) => Ok(None),
+        (_, Some(file)) => Secret::from_file(file).map(Some),
+        (Login::OnBehalf | Login::Master, None) => Ok(Some(password.clone())),
+    }
+}
+
+/// What its administration says, where it has an API and an administrator's password is known.
+fn admin(args: &Args, password: &Secret, unknown: &mut Vec<String>) -> Result<Option<AdminSheet>> {
+    if !is_web(&args.to) || args.login == Login::Master {
+        return Ok(None);
+    }
+    let Some(password) = admin_password(args, password)? else {
+        unknown.push("administration: not asked; give --admin and --admin-password-file".to_owned());
+        return Ok(None);
+    };
+    let looked = Api::open(&args.to, &args.access.trust()?, args.access.admin()?, &password).and_then(|mut api| {
+        let looked = look_at_admin(&mut api);
+        api.log_out();
+        looked
+    });
+    match looked {
+        // Not every target is an IceWarp server.
+        Err(e) if matches!(e.kind(), Kind::Protocol | Kind::Unreachable | Kind::Refused) => {
+            unknown.push(format!("administration: {}", printable(&e.to_string())));
+            Ok(None)
+        }
+        looked => {
+            let (sheet, more) = looked?;
+            unknown.extend(more);
+            Ok(Some(sheet))
+        }
+    }
+}
+
+/// Does mail leave when an event with an attendee is stored? Unknown where there is nobody to invite.
+fn invitations(args: &Args, password: &Secret, unknown: &mut Vec<String>) -> Result<Option<bool>> {
+    let Some(attendee) = &args.attendee else {
+        unknown.push("invitations: not tried; give a second disposable account with --attendee".to_owned());
+        return Ok(None);
+    };
+    let settings = args.access.imap(imap_address(&args.to, args.imap.as_ref()))?;
+    let mut inboxes = Vec::new();
+    for account in [&args.account, attendee] {
+        inboxes.push(Connection::open(&settings, &args.access.login(args.login, account, password)?)?);
+    }
+    let Some(address) = dav_address(&args.to, args.dav.as_ref()) else { return Ok(None) };
+    let tried = Dav::of_account(address, &args.access, args.login, password)
+        .enter(&args.account)
+        .and_then(|(mut client, _)| invitations_leave(&mut client, &mut inboxes, &args.account, attendee));
+    inboxes.into_iter().for_each(Connection::logout);
+    match tried {
+        Err(e) if matches!(e.kind(), Kind::Refused | Kind::Protocol) => {
+            unknown.push(format!("invitations: {}", printable(&e.to_string())));
+            Ok(None)
+        }
+        tried => tried.map(Some),
+    }
+}
+
 /// What its IMAP does. A web server alone may have none.
-fn mail(args: &Args, password: &Secret, unknown: &mut Vec<String>) -> Result<Option<MailSheet>> {
+fn mail(args: &Args, password: &Secret, admin: Option<&AdminSheet>, unknown: &mut Vec<String>) -> Result<Option<MailSheet>> {
     let settings = args.access.imap(imap_address(&args.to, args.imap.as_ref()))?;
     let guessed = args.imap.is_none() && is_web(&args.to);
     let mut connection = match Connection::open(&settings, &args.access.login(args.login, &args.account, password)?) {
@@ -88,9 +168,26 @@ fn mail(args: &Args, password: &Secret, unknown: &mut Vec<String>) -> Result<Opt
         }
         connection => connection?,
     };
-    let sheet = look_at_mail(&mut connection, (args.login == Login::OnBehalf).then_some(true))?;
+    let mut sheet = look_at_mail(&mut connection, (args.login == Login::OnBehalf).then_some(true), admin)?;
     connection.logout();
+    if args.login == Login::Own
+        && let Some(password) = admin_password(args, password)?
+    {
+        sheet.on_behalf = on_behalf(args, &settings, &password)?;
+    }
     Ok(Some(sheet))
+}
+
+/// May the administrator enter the account on its user's behalf? Tried once: servers punish who guesses.
+fn on_behalf(args: &Args, settings: &Settings, password: &Secret) -> Result<Option<bool>> {
+    match Connection::open(settings, &args.access.login(Login::OnBehalf, &args.account, password)?) {
+        Ok(connection) => {
+            connection.logout();
+            Ok(Some(true))
+        }
+        Err(e) if matches!(e.kind(), Kind::Login | Kind::Refused) => Ok(Some(false)),
+        Err(e) => Err(e),
+    }
 }
 
 /// What its DAV does, where it has one and lets the account in.
@@ -116,6 +213,29 @@ fn is_web(to: &Address) -> bool {
     matches!(to.scheme, Scheme::Http | Scheme::Https)
 }
 
+fn tell_admin(admin: &AdminSheet, out: &mut Output<'_>) -> Result<()> {
+    out.line(format_args!("version   {}", admin.version.as_deref().unwrap_or("not told")))?;
+    if let Some(licence) = &admin.licence {
+        out.line(format_args!("licence   {licence}"))?;
+    }
+    if admin.number("C_Accounts_Policies_Pass_Enable").is_some_and(|on| on != 0) {
+        let least = admin.number("C_Accounts_Policies_Pass_MinLength").unwrap_or(0);
+        out.line(format_args!("passwords of at least {least} characters, by the server's policy: floe provision makes them so"))?;
+    }
+    if let Some(most) = admin.appends_per_minute().filter(|most| *most > 0) {
+        out.line(format_args!(
+            "throttle  {most} messages a minute: switch it off for the replay (C_System_Services_IMAP_MaxAppendsPerMinute 0)"
+        ))?;
+    }
+    if admin.number("C_AV_Action_MailIMAPEnabled").is_some_and(|on| on != 0) {
+        out.line(format_args!("antivirus looks at every message that is appended: it may refuse some, and takes time"))?;
+    }
+    if admin.number("C_WebDAV_Active") == Some(0) {
+        out.line(format_args!("DAV       is switched off: calendars, contacts and files have no way (C_WebDAV_Active 1)"))?;
+    }
+    Ok(())
+}
+
 fn tell_dav(dav: &DavSheet, out: &mut Output<'_>) -> Result<()> {
     for (part, name) in &dav.defaults {
         out.line(format_args!("{part:<9} {}", printable(name)))?;
@@ -133,6 +253,13 @@ fn tell_dav(dav: &DavSheet, out: &mut Output<'_>) -> Result<()> {
     if dav.event_without_end == Fate::Refused {
         out.line(format_args!("refused   events with neither end nor duration"))?;
     }
+    match dav.invitations_leave {
+        Some(true) => out.line(format_args!(
+            "mails     invitations though it is asked not to: stop its outgoing mail before calendars are carried over"
+        ))?,
+        Some(false) => out.line(format_args!("mails     no invitation, as it is asked"))?,
+        None => {}
+    }
     if dav.creates.iter().any(|part| part == "files") && !dav.keeps_file_times {
         out.line(format_args!("lost      modification times of files"))?;
     }
@@ -144,6 +271,12 @@ fn tell(mail: &MailSheet, out: &mut Output<'_>) -> Result<()> {
     out.line(format_args!("announces {}", mail.after_login.join(" ")))?;
     for (special, name) in &mail.special_use {
         out.line(format_args!("{special:<9} {}", printable(name)))?;
+    }
+    if let Some(may) = mail.on_behalf {
+        out.line(format_args!(
+            "on behalf {}",
+            if may { "the administrator may enter accounts" } else { "refused: use --login own" }
+        ))?;
     }
     out.line(format_args!("keywords  {}", if mail.keywords { "kept" } else { "not kept: tags will be lost" }))?;
     if !mail.not_in_names.is_empty() {

@@ -115,7 +115,7 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
 }
 
 /// Is `path`, which need not be there yet, the folder or in it?
-fn lies_in(path: &Path, folder: &Path) -> bool {
+pub(super) fn lies_in(path: &Path, folder: &Path) -> bool {
     let Ok(folder) = folder.canonicalize() else { return false };
     let there = std::path::absolute(path).ok().and_then(|path| path.ancestors().find_map(|p| p.canonicalize().ok()));
     there.is_some_and(|path| path.starts_with(folder))

@@ -7,9 +7,11 @@ mod diff;
 mod directory;
 mod doctor;
 mod events;
+mod evidence;
 mod export;
 mod forget;
 mod groupware;
+mod handover;
 mod hold;
 mod identify;
 mod index;
@@ -19,16 +21,22 @@ mod man;
 mod manifest;
 mod output;
 mod plan;
+mod protect;
 mod provision;
+mod receive;
 mod record;
 mod rehearse;
+mod repair;
 mod replay;
+mod salvage;
+mod ship;
 mod show;
 mod sign;
 mod snapshot;
 mod standin;
 mod status;
 mod target;
+mod timestamp;
 mod validate;
 mod verify;
 
@@ -58,6 +66,9 @@ enum Command {
     List(list::Args),
     Show(show::Args),
     Manifest(manifest::Args),
+    Evidence(evidence::Args),
+    Timestamp(timestamp::Args),
+    Handover(handover::Args),
     Key(key::Args),
     Sign(sign::Args),
     Events(events::Args),
@@ -66,6 +77,11 @@ enum Command {
     Diff(diff::Args),
     Export(export::Args),
     Index(index::Args),
+    Ship(ship::Args),
+    Receive(receive::Args),
+    Salvage(salvage::Args),
+    Protect(protect::Args),
+    Repair(repair::Args),
     Doctor(doctor::Args),
     Plan(plan::Args),
     Provision(provision::Args),
@@ -93,6 +109,9 @@ fn run_with(cli: Cli, out: &mut Output<'_>) -> Result<u8> {
         Command::Verify(args) => verify::run(args, out),
         Command::List(args) => list::run(&args, out),
         Command::Show(args) => show::run(&args, out),
+        Command::Evidence(args) => evidence::run(args, out),
+        Command::Handover(args) => handover::run(&args, out),
+        Command::Timestamp(args) => timestamp::run(&args, out),
         Command::Manifest(args) => manifest::run(args, out),
         Command::Key(args) => key::run(args, out),
         Command::Sign(args) => sign::run(&args, out),
@@ -102,6 +121,11 @@ fn run_with(cli: Cli, out: &mut Output<'_>) -> Result<u8> {
         Command::Diff(args) => diff::run(&args, out),
         Command::Export(args) => export::run(args, out),
         Command::Index(args) => index::run(&args, out),
+        Command::Ship(args) => ship::run(args, out),
+        Command::Receive(args) => receive::run(&args, out),
+        Command::Salvage(args) => salvage::run(&args, out),
+        Command::Protect(args) => protect::run(&args, out),
+        Command::Repair(args) => repair::run(&args, out),
         Command::Doctor(args) => doctor::run(&args, out),
         Command::Plan(args) => plan::run(&args, out),
         Command::Provision(args) => provision::run(&args, out),

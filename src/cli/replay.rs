@@ -12,6 +12,7 @@ use super::record::record;
 use super::target::Access;
 use crate::archive::{AccountEntry, Archive, CollectionEntry, Snapshot};
 use crate::error::{Error, Kind, Result};
+use crate::icewarp::api::Api;
 use crate::imap::{Connection, Settings};
 use crate::model::{CollectionKind, printable};
 use crate::monitor::{Monitor as _, Terminal};
@@ -22,6 +23,7 @@ use crate::replay::accounts::each_account;
 use crate::replay::journal::{Journal, Key};
 use crate::replay::mail::{Gone, MailJob, Removal, carry_removals, fill, state_of};
 use crate::replay::plan::{self, AccountPlan, Part, Plan};
+use crate::replay::provision;
 use crate::replay::sheet::Sheet;
 
 /// Carry an archive to the server, as the plan says
@@ -68,6 +70,9 @@ pub(super) struct Args {
     /// Say what would be sent, and send nothing
     #[arg(long)]
     dry_run: bool,
+    /// Carry calendars and tasks over though the doctor saw this server mail invitations: attendees may all be written to
+    #[arg(long)]
+    danger_let_invitations_leave: bool,
     #[command(flatten)]
     access: Access,
     #[command(flatten)]
@@ -92,6 +97,8 @@ pub(super) enum Only {
     Notes,
     /// Files
     Files,
+    /// Who may do what in which folder, once the mail is there; by itself
+    Rights,
 }
 
 impl Only {
@@ -164,8 +171,14 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     if accounts.is_empty() {
         return Err(Error::usage("no account is left to replay").hint("look at skip in the plan, and at --account"));
     }
+    if args.only.contains(&Only::Rights) {
+        return rights(args, &plan, &accounts, out);
+    }
     if args.dry_run {
         return tell_plan(&accounts, &args.only, out);
+    }
+    if !args.danger_let_invitations_leave {
+        keep_invitations(&sheet, &accounts, &args.only)?;
     }
     let since = args.since.as_ref().map(|id| archive.snapshot(Some(id))).transpose()?;
     let throttle = sheet.mail.as_ref().and_then(|mail| mail.appends_per_minute);
@@ -199,6 +212,49 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         record(Path::new(&plan.archive), EventType::Migration, snapshot.digest, sent, &ended);
     }
     ended
+}
+
+/// Writes rights by the admin API. They have nothing to do with items, and no journal.
+fn rights(args: &Args, plan: &Plan, accounts: &[&AccountPlan], out: &mut Output<'_>) -> Result<u8> {
+    if args.only.len() > 1 || args.dry_run {
+        return Err(Error::usage("--only rights goes by itself, and not with --dry-run")
+            .hint("carry the items first, then the rights; the plan lists both"));
+    }
+    let mut api = Api::open(&plan.to.parse()?, &args.access.trust()?, args.access.admin()?, &args.access.password()?)?;
+    let done = provision::rights(accounts, &mut api)?;
+    api.log_out();
+    let kept = format!(
+        "{} folders have the rights of the plan, {} written now",
+        done.written.len() as u64 + done.as_planned,
+        done.written.len()
+    );
+    let verdict = match done.refused.len() {
+        0 => Verdict::Pass(kept),
+        n => Verdict::WithExceptions(format!("{kept}; {n} have not")),
+    };
+    if args.json {
+        out.json(&serde_json::json!({ "written": done.written, "as_planned": done.as_planned, "refused": done.refused, "verdict": verdict.words() }))?;
+        return Ok(verdict.code());
+    }
+    for (account, what) in &done.written {
+        out.line(format_args!("wrote {}: {}", printable(account), printable(what)))?;
+    }
+    for (account, why) in &done.refused {
+        out.line(format_args!("missing: {}: {}", printable(account), printable(why)))?;
+    }
+    out.verdict(&verdict)
+}
+
+/// Refuses to carry what a server would mail to everybody.
+fn keep_invitations(sheet: &Sheet, accounts: &[&AccountPlan], only: &[Only]) -> Result<()> {
+    let leave = sheet.dav.as_ref().is_some_and(|dav| dav.invitations_leave == Some(true));
+    let inviting = |part| matches!(part, Part::Events | Part::Tasks) && wants(only, part);
+    if leave && accounts.iter().any(|account| account.folders.iter().any(|folder| !folder.skip && inviting(folder.part))) {
+        return Err(Error::new(Kind::Refused, "this server mails invitations though it is asked not to: nothing was sent").hint(
+            "carry the rest with --only; for the calendars stop the server's outgoing mail, and say --danger-let-invitations-leave",
+        ));
+    }
+    Ok(())
 }
 
 /// The archive and the snapshot that a plan was made for.

@@ -74,7 +74,7 @@ impl std::io::Write for Counter {
 }
 
 /// The one object whose digest begins like this.
-fn resolve(archive: &Archive, text: &str) -> Result<Digest> {
+pub(super) fn resolve(archive: &Archive, text: &str) -> Result<Digest> {
     let text = text.to_ascii_lowercase();
     if let Ok(digest) = text.parse() {
         return Ok(digest);

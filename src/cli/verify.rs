@@ -10,11 +10,13 @@ use crate::archive::{self, Archive, Check, Findings};
 use crate::error::{Error, Kind, Result};
 use crate::model::printable;
 use crate::monitor::Terminal;
+use crate::parity;
 use crate::proof::events::{self, Event, EventType};
 use crate::proof::key::{self, Demanded};
 use crate::proof::signature::Signature;
 use crate::proof::since::{self, Since};
-use crate::proof::{self, RootFile, tombstone};
+use crate::proof::timestamp::{self, Stamp};
+use crate::proof::{self, RootFile};
 use crate::report;
 
 /// Check that an archive is intact
@@ -64,6 +66,7 @@ struct Report<'a> {
     findings: &'a Findings,
     full: bool,
     signatures: &'a [Signature],
+    timestamps: &'a [Stamp],
     since: Option<&'a Since>,
     verdict: String,
 }
@@ -72,13 +75,14 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     let demanded = args.signed_by.iter().map(|file| key::read_public(file)).collect::<Result<Vec<_>>>()?.concat();
     let since = args.since.as_deref().map(since::digest_of).transpose()?;
     let archive = Archive::open(&args.archive)?;
-    let forgotten = tombstone::forgotten(archive.store())?;
-    let check = Check { full: args.full, present: since.is_some(), forgotten, snapshot: args.snapshot.clone() };
+    let check = Check { full: args.full, present: since.is_some(), snapshot: args.snapshot.clone() };
     let begun = Instant::now();
     let mut found = archive::verify(&archive, &check, &Terminal::new(args.json))?;
+    let stamps = timestamp::check(archive.store(), &mut found)?;
     let signatures = proof::check(&archive, &mut found)?;
     let signed = signed_by(&archive, &args, &demanded, &signatures, &mut found)?;
     let since = since.map(|root| since::check(&archive, root, &mut found.damage)).transpose()?;
+    parity::check(archive.store(), &mut found)?;
     // The report tells of this check itself, so it comes before the record does.
     let report = args.report.as_ref().map(|to| report::of_check(to, (&archive, &args.archive), &check, &found, begun.elapsed()));
     if args.record
@@ -93,9 +97,9 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     if args.json {
         let verdict = if found.damage.is_empty() { verdict.words() } else { format!("FAIL: {damage}") };
         let (signatures, since) = (signatures.as_slice(), since.as_ref());
-        out.json(&Report { findings: &found, full: args.full, signatures, since, verdict })?;
+        out.json(&Report { findings: &found, full: args.full, signatures, timestamps: &stamps, since, verdict })?;
     } else {
-        tell(&found, &signatures, &signed, since.as_ref(), out)?;
+        tell(&found, &signatures, &stamps, &signed, since.as_ref(), out)?;
     }
     if !found.damage.is_empty() {
         return Err(Error::damage(damage).hint("copy the files named above from another copy of the archive, then check again"));
@@ -155,6 +159,7 @@ fn record(args: &Args, archive: &Archive, found: &Findings) -> Result<()> {
 fn tell(
     found: &Findings,
     signatures: &[Signature],
+    stamps: &[Stamp],
     signed: &[String],
     since: Option<&Since>,
     out: &mut Output<'_>,
@@ -168,6 +173,9 @@ fn tell(
     for s in signatures.iter().filter(|s| s.holds()) {
         let key = s.fingerprint.as_deref().unwrap_or_default();
         out.line(format_args!("signature of snapshot {} by the {} with {key} holds", s.snapshot, s.role))?;
+    }
+    for stamp in stamps {
+        out.line(format_args!("{} says {}; who gave it is checked by: {}", stamp.file, stamp.at, stamp.command()))?;
     }
     for line in signed {
         out.line(printable(line))?;

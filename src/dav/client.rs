@@ -16,7 +16,9 @@ const MAX_XML_BYTES: u64 = 64 << 20;
 /// Bytes of a refusal that are looked at.
 const MAX_REFUSAL_BYTES: u64 = 64 << 10;
 /// Requests for one thing, when the server says "not now" or the connection breaks.
-const TRIES: u32 = 4;
+const TRIES: u32 = 6;
+/// Pause before the second of them; it doubles each time.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// What a request carries.
@@ -161,12 +163,12 @@ impl Client {
             tries += 1;
             let answer = self.authorized(method, &path, headers, &mut body);
             let wait = match &answer {
-                Err(e) if e.kind().is_transient() => 1 << tries,
-                Ok(a) if matches!(a.status, 423 | 429 | 502..=504) => a.retry_after.unwrap_or(1 << tries),
-                _ => 0,
+                Err(e) if e.kind().is_transient() => Some(None),
+                Ok(a) if matches!(a.status, 423 | 429 | 502..=504) => Some(a.retry_after.map(Duration::from_secs)),
+                _ => None,
             };
-            if wait > 0 && tries < self.tries {
-                std::thread::sleep(Duration::from_secs(wait).min(MAX_WAIT));
+            if let Some(told) = wait.filter(|_| tries < self.tries) {
+                std::thread::sleep(told.unwrap_or(FIRST_WAIT * (1 << (tries - 1))).min(MAX_WAIT));
                 continue;
             }
             let answer = answer?;

@@ -16,14 +16,14 @@ use crate::model::{Digest, Hasher};
 
 /// A folder that is open.
 #[derive(Debug)]
-pub(super) struct Dir {
+pub(crate) struct Dir {
     fd: OwnedFd,
     path: PathBuf,
 }
 
 /// What came of giving a file its final name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Settled {
+pub(crate) enum Settled {
     /// It has it now.
     Placed,
     /// The same bytes stood there already.
@@ -42,14 +42,14 @@ fn checked(name: &str) -> io::Result<&str> {
 
 impl Dir {
     /// Opens a folder by its path, making it where it is missing. The person names it, so here links are followed.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
         let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Dir { fd, path: path.to_owned() })
     }
 
     /// Opens a folder in this one, making it where it is missing. A link or a file in its place is an error.
-    pub(super) fn sub(&self, name: &str) -> io::Result<Self> {
+    pub(crate) fn sub(&self, name: &str) -> io::Result<Self> {
         let name = checked(name)?;
         match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o777)) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -65,8 +65,25 @@ impl Dir {
         Ok(Dir { fd, path: self.path.join(OsStr::new(name)) })
     }
 
+    /// Opens a folder by its path, which must be there.
+    pub(crate) fn open_existing(path: &Path) -> io::Result<Self> {
+        let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Dir { fd, path: path.to_owned() })
+    }
+
+    /// Opens a folder some levels below, which must be there. A link in its way is an error.
+    pub(crate) fn existing_below(&self, names: &[String]) -> io::Result<Self> {
+        let mut dir = Dir { fd: self.fd.try_clone()?, path: self.path.clone() };
+        for name in names {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let fd = rustix::fs::openat(&dir.fd, checked(name)?, flags, Mode::empty())?;
+            dir = Dir { fd, path: dir.path.join(OsStr::new(name)) };
+        }
+        Ok(dir)
+    }
+
     /// Opens a folder some levels below.
-    pub(super) fn below(&self, names: &[String]) -> io::Result<Self> {
+    pub(crate) fn below(&self, names: &[String]) -> io::Result<Self> {
         let mut dir = Dir { fd: self.fd.try_clone()?, path: self.path.clone() };
         for name in names {
             dir = dir.sub(name)?;
@@ -75,12 +92,12 @@ impl Dir {
     }
 
     /// Its path, for messages.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Makes a new file. One of that name that a killed run left is removed first: `part` names are ours.
-    pub(super) fn create_part(&self, part: &str) -> io::Result<File> {
+    pub(crate) fn create_part(&self, part: &str) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let make = || rustix::fs::openat(&self.fd, checked(part)?, flags, Mode::from_raw_mode(0o666)).map_err(io::Error::from);
         let fd = match make() {
@@ -94,12 +111,12 @@ impl Dir {
     }
 
     /// Removes a file, never what a link leads to.
-    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(&self.fd, checked(name)?, AtFlags::empty())?)
     }
 
     /// Does anything stand under this name?
-    pub(super) fn has(&self, name: &str) -> io::Result<bool> {
+    pub(crate) fn has(&self, name: &str) -> io::Result<bool> {
         match rustix::fs::statat(&self.fd, checked(name)?, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
@@ -108,7 +125,7 @@ impl Dir {
     }
 
     /// A regular file of this folder for reading; `None` if what stands there is none.
-    fn regular(&self, name: &str) -> io::Result<Option<File>> {
+    pub(crate) fn regular(&self, name: &str) -> io::Result<Option<File>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         match rustix::fs::openat(&self.fd, checked(name)?, flags, Mode::empty()) {
             Ok(fd) => {
@@ -121,13 +138,13 @@ impl Dir {
     }
 
     /// Is there a regular file of these bytes under this name?
-    pub(super) fn holds(&self, name: &str, size: u64, sha256: Digest) -> io::Result<bool> {
+    pub(crate) fn holds(&self, name: &str, size: u64, sha256: Digest) -> io::Result<bool> {
         let Some(file) = self.regular(name)? else { return Ok(false) };
         Ok(file.metadata()?.len() == size && digest_of(file)? == sha256)
     }
 
     /// Gives the finished file `part` its final name in `to`, unless something stands there: then `part` is removed.
-    pub(super) fn settle(&self, part: &str, to: &Dir, name: &str) -> io::Result<Settled> {
+    pub(crate) fn settle(&self, part: &str, to: &Dir, name: &str) -> io::Result<Settled> {
         let settled = self.try_settle(part, to, name)?;
         if settled == Settled::Conflict {
             self.remove(part)?;
@@ -136,7 +153,7 @@ impl Dir {
     }
 
     /// As [`Dir::settle`], but when something else stands there `part` stays.
-    pub(super) fn try_settle(&self, part: &str, to: &Dir, name: &str) -> io::Result<Settled> {
+    pub(crate) fn try_settle(&self, part: &str, to: &Dir, name: &str) -> io::Result<Settled> {
         match self.rename(part, to, name) {
             Ok(()) => return Ok(Settled::Placed),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
@@ -167,13 +184,45 @@ impl Dir {
         }
     }
 
+    /// Gives the finished file `part` its final name, in the place of whatever file has it.
+    pub(crate) fn replace(&self, part: &str, name: &str) -> io::Result<()> {
+        rustix::fs::renameat(&self.fd, checked(part)?, &self.fd, checked(name)?)?;
+        self.sync_names()
+    }
+
+    /// Makes the folder's names durable.
+    pub(crate) fn sync_names(&self) -> io::Result<()> {
+        match rustix::fs::fsync(&self.fd) {
+            // File systems that know this of files only.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.sync(),
+            other => Ok(other?),
+        }
+    }
+
+    /// Bytes that may still be written to its file system, and those of the unit in which it gives them out. One that does not know
+    /// is taken to have room until it says that it is full.
+    pub(crate) fn room(&self) -> io::Result<(u64, u64)> {
+        let of = rustix::fs::fstatvfs(&self.fd)?;
+        if of.f_blocks == 0 {
+            return Ok((u64::MAX, 1 << 15));
+        }
+        Ok((of.f_bavail.saturating_mul(of.f_frsize), of.f_frsize.max(1)))
+    }
+
+    /// What tells it from all other folders of this machine: its file system and its number in it.
+    pub(crate) fn identity(&self) -> io::Result<(u64, u64)> {
+        let of = rustix::fs::fstat(&self.fd)?;
+        Ok((of.st_dev, of.st_ino))
+    }
+
     /// Makes everything on the folder's file system durable.
-    pub(super) fn sync(&self) -> io::Result<()> {
+    pub(crate) fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::syncfs(&self.fd)?)
     }
 }
 
-fn digest_of(mut file: File) -> io::Result<Digest> {
+/// The digest of what is left to read of a file.
+pub(crate) fn digest_of(mut file: File) -> io::Result<Digest> {
     let mut hasher = Hasher::new();
     let mut buffer = vec![0; 1 << 16];
     loop {

@@ -4,7 +4,7 @@
 //! the format, `placements.jsonl` beside an account's items keeps everything that the archive knows of each.
 
 mod deliver;
-mod dir;
+pub(crate) mod dir;
 mod maildir;
 mod manifest;
 mod mbox;

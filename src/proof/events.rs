@@ -19,6 +19,8 @@ use crate::store::{LocalStore, Store};
 
 /// The file.
 pub const FILE: &str = "events.jsonl";
+/// The detail of the capture of a root that was salvaged as it was.
+const SALVAGED: &str = "salvaged";
 /// Largest file that is read.
 const MAX_BYTES: u64 = 256 << 20;
 
@@ -203,6 +205,11 @@ impl Log {
         self.lines.last().map_or_else(|| Digest::of(b""), |line| line.digest)
     }
 
+    fn tells_of_salvage(&self, root: Digest) -> bool {
+        let mut events = self.lines.iter().filter_map(|line| line.event.as_ref().ok());
+        events.any(|e| e.kind == EventType::Capture && e.root == Some(root) && e.detail.get(SALVAGED) == Some(&Value::Bool(true)))
+    }
+
     /// Adds an event at the end.
     fn push(&mut self, mut event: Event) -> Result<()> {
         event.event = self.lines.len() as u64 + 1;
@@ -277,7 +284,7 @@ pub(crate) fn of_snapshot(mut log: Log, store: &dyn Store, root: &Root, digest: 
     let ledger = &root.ledger;
     let lost = ledger.failed_total() > 0 || !ledger.balances();
     let outcome = if lost { Outcome::Warning } else { Outcome::Success };
-    let capture = Event::new(EventType::Capture, outcome)
+    let mut capture = Event::new(EventType::Capture, outcome)
         .root(digest)
         .detail("snapshot", id)
         .detail("begun", root.created.to_string())
@@ -287,6 +294,10 @@ pub(crate) fn of_snapshot(mut log: Log, store: &dyn Store, root: &Root, digest: 
         .detail("skipped", ledger.skipped_total())
         .detail("failed", ledger.failed_total())
         .detail("bytes", ledger.bytes);
+    if root.events != Some(log.anchor()) {
+        // A root out of a damaged archive, kept as it was, names the end of a record that is not this one.
+        capture = capture.detail(SALVAGED, true);
+    }
     log.push(capture)?;
     let digests = Event::new(EventType::MessageDigestCalculation, Outcome::Success);
     log.push(
@@ -344,7 +355,7 @@ pub fn check(archive: &Archive, found: &mut Findings) -> Result<()> {
     }
     chain(&log, damage);
     let at: HashMap<Digest, usize> = log.lines.iter().enumerate().map(|(n, line)| (line.digest, n + 1)).collect();
-    roots.iter().for_each(|root| anchored(root, &log, &at, damage));
+    roots.iter().for_each(|root| anchored(root, &log, &at, damage, &mut found.warnings));
     let there: HashSet<Digest> = roots.iter().map(|r| r.digest).collect();
     for event in log.lines.iter().filter_map(|line| line.event.as_ref().ok()) {
         if event.kind == EventType::FixityCheck && event.detail.get("file").is_some_and(|file| file == FILE) {
@@ -405,7 +416,7 @@ fn chain(log: &Log, damage: &mut Vec<String>) {
 }
 
 /// Is the end of the log that a root names there, and behind it the event of the root's capture?
-fn anchored(root: &Rooted, log: &Log, at: &HashMap<Digest, usize>, damage: &mut Vec<String>) {
+fn anchored(root: &Rooted, log: &Log, at: &HashMap<Digest, usize>, damage: &mut Vec<String>, warnings: &mut Vec<String>) {
     if root.is_older {
         return;
     }
@@ -414,6 +425,11 @@ fn anchored(root: &Rooted, log: &Log, at: &HashMap<Digest, usize>, damage: &mut 
         Some(anchor) if anchor == Digest::of(b"") => 0,
         Some(anchor) => match at.get(&anchor) {
             Some(n) => *n,
+            None if log.tells_of_salvage(root.digest) => {
+                warnings
+                    .push(format!("the events before snapshot {} were lost: it was salvaged from a damaged archive", root.id));
+                0
+            }
             None => {
                 damage.push(format!("{FILE}: the event that snapshot {} was made after is changed or missing", root.id));
                 0

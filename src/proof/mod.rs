@@ -1,13 +1,20 @@
-//! What makes an archive stand up to an auditor: signatures on its roots, and the record of what happened to it.
+//! What makes an archive stand up to an auditor: signatures and time stamps on its roots, the record of what happened to it, evidence of
+//! single items, and the sheet that goes with a disk.
 
+mod der;
 pub mod events;
+pub mod evidence;
 pub mod forget;
+pub mod handover;
 pub mod hold;
 pub mod key;
+mod new_file;
 mod root_file;
 pub mod signature;
 pub mod since;
+pub mod timestamp;
 pub mod tombstone;
+mod words;
 
 use crate::archive::{Archive, Findings};
 use crate::error::Result;

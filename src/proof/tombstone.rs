@@ -1,4 +1,4 @@
-//! Tombstones: what was removed for good, when, by whom and why, signed, in `data/tombstones/` (docs/format.md section 12).
+//! Tombstones: what was removed for good, when, by whom and why, signed, in `data/tombstones/` (docs/format.md section 17).
 
 use std::collections::HashSet;
 
@@ -147,6 +147,12 @@ pub(crate) fn finish(store: &dyn Store) -> Result<bool> {
         .collect();
     if old.is_empty() {
         return Ok(false);
+    }
+    // Recovery data holds bytes of what it was made for, and would have a repair look for the pack.
+    let is_old = |file: &str| old.iter().any(|pack| file.starts_with(pack.trim_start_matches("data/packs/")));
+    let parity: Vec<String> = store.list("parity")?.into_iter().map(|file| file.name).collect();
+    for file in parity.iter().filter(|file| is_old(file.trim_start_matches("parity/"))) {
+        store.discard(file)?;
     }
     let left: Vec<String> =
         store.list("data/packs")?.into_iter().map(|file| file.name).filter(|name| old.contains(name)).collect();

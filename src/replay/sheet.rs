@@ -137,10 +137,33 @@ pub struct DavSheet {
 pub struct AdminSheet {
     /// Version of the server.
     pub version: Option<String>,
-    /// Server properties that matter to a migration, as read.
+    /// Server properties that matter to a migration, as read; names in small letters.
     pub properties: BTreeMap<String, String>,
     /// The licence, as far as it was told.
     pub licence: Option<String>,
+}
+
+impl AdminSheet {
+    /// A property of the server, where it was told and is not empty.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.properties.get(&name.to_lowercase()).map(String::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// A property that is a number.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.text(name).and_then(|text| text.parse().ok())
+    }
+
+    /// APPENDs a minute before the server slows down; 0 for no limit.
+    pub fn appends_per_minute(&self) -> Option<u64> {
+        self.number("C_System_Services_IMAP_MaxAppendsPerMinute")
+    }
+
+    /// Largest message in bytes that the server's SMTP takes, where it has a limit.
+    pub fn largest_message(&self) -> Option<u64> {
+        let limited = self.number("C_Mail_SMTP_Delivery_LimitMsgSize").is_some_and(|limited| limited != 0);
+        self.number("C_Mail_SMTP_Delivery_MaxMsgSize").filter(|most| limited && *most > 0)
+    }
 }
 
 /// What a target can do. Absent parts are not spoken by the target.

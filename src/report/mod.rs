@@ -19,3 +19,5 @@ pub use builder::{Builder, FolderId};
 pub use capture::{add_findings, add_folder, add_leftovers, add_snapshot, begin, of_check, of_snapshot};
 pub use header::{archive_identity, header};
 pub use model::*;
+pub(crate) use page::escape;
+pub(crate) use svg::{bytes as shown_bytes, grouped};

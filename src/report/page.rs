@@ -104,7 +104,7 @@ impl Page {
 }
 
 /// Shows what cannot be seen, escapes what HTML would read, and cuts what is endless.
-fn escape(out: &mut String, text: &str) {
+pub(crate) fn escape(out: &mut String, text: &str) {
     let cut = text.char_indices().nth(TEXT_CHARS).map(|(at, _)| at);
     for c in printable(&text[..cut.unwrap_or(text.len())]).chars() {
         match c {

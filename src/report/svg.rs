@@ -44,7 +44,7 @@ fn widths(parts: &[Part], of: u64) -> Vec<f64> {
 }
 
 /// A number in groups of three digits.
-pub(super) fn grouped(n: u64) -> String {
+pub(crate) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, c) in digits.chars().enumerate() {
@@ -57,7 +57,7 @@ pub(super) fn grouped(n: u64) -> String {
 }
 
 /// Bytes for people.
-pub(super) fn bytes(n: u64) -> String {
+pub(crate) fn bytes(n: u64) -> String {
     const UNITS: [&str; 6] = ["B", "KB", "MB", "GB", "TB", "PB"];
     let unit = (n.max(1).ilog10() as usize / 3).min(UNITS.len() - 1);
     if unit == 0 { format!("{n} B") } else { format!("{:.1} {}", n as f64 / 1000f64.powi(unit as i32), UNITS[unit]) }

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::mime;
 use crate::model::{Digest, Form, Hasher, Place, Placement};
 use crate::source::disk::open_regular;
-use crate::source::{Coding, Content, FileStamp, FoundItem};
+use crate::source::{Coding, Content, FileStamp, FoundItem, ItemState};
 
 /// Larger items are streamed without looking into them.
 pub(super) const WHOLE_BYTES: u64 = 32 << 20;
@@ -126,6 +126,17 @@ fn capture(mut item: FoundItem, mail: bool) -> Result<Captured> {
         BUFFER.set(stored);
     }
     Ok(Captured::Placed { line: line(&placement)?, size: placement.size, key, objects })
+}
+
+/// The placement of an item of which nothing is known but its bytes.
+pub(crate) fn known_by_bytes(bytes: &[u8], mail: bool, place: Place) -> Placement {
+    let item = FoundItem { place, content: Content::Bytes(Vec::new()), coding: Coding::Plain, state: ItemState::default() };
+    let mut placement = placement(item, Digest::of(bytes), bytes.len() as u64, mail.then(|| mime::header_facts(bytes)));
+    if mail {
+        placement.crlf = crlf_form(bytes);
+        placement.stateless = Stateless::new(bytes).finish();
+    }
+    placement
 }
 
 /// An item that was captured before: the facts of its bytes from then, its state as it is now.

@@ -70,7 +70,7 @@ impl Cutter {
 }
 
 /// Does it compress? Judged by the spread of the byte values of a sample.
-fn sort_of(bytes: &[u8]) -> Sort {
+pub(crate) fn sort_of(bytes: &[u8]) -> Sort {
     let sample = &bytes[bytes.len() / 3..][..bytes.len().min(4096).min(bytes.len() - bytes.len() / 3)];
     let mut counts = [0u32; 256];
     for &b in sample {

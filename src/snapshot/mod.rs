@@ -7,5 +7,7 @@ mod pipeline;
 mod run;
 mod seen;
 
+pub(crate) use capture::known_by_bytes;
+pub(crate) use dissect::sort_of;
 pub use dissect::{NewObject, dissect, verbatim};
 pub use run::{Done, run};

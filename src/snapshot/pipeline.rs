@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use super::capture::{Captured, Task, WHOLE_BYTES, capture_stream, original_stream, size_of};
 use super::dissect::NewObject;
 use super::seen::{Key, OldLines, Records, SeenCollection, SeenWriter};
+use crate::archive::merkle::{ListingTree, Merkle, TreesWriter};
 use crate::archive::{CollectionEntry, ListingWriter, Original, Writer, line};
 use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionHead, CollectionKind, Digest, Exception, Ledger, Outcome, Place};
@@ -73,6 +74,7 @@ pub(super) struct Beginning {
 struct Open {
     from: Box<Beginning>,
     listing: ListingWriter,
+    tree: ListingTree,
     exceptions: ListingWriter,
     originals: Vec<Original>,
     ledger: Ledger,
@@ -90,18 +92,25 @@ pub(super) struct Pipeline<'a> {
     /// Finished collections of the account at the front, in order.
     finished: Vec<CollectionEntry>,
     seen: SeenWriter,
+    trees: TreesWriter,
 }
 
 impl<'a> Pipeline<'a> {
     pub(super) fn new(writer: &'a mut Writer, monitor: &'a dyn Monitor) -> Result<Self> {
         let seen = SeenWriter::new(writer)?;
+        let trees = TreesWriter::open(writer)?;
         let (queue, finished) = (VecDeque::new(), Vec::new());
-        Ok(Pipeline { writer, monitor, queue, queued_bytes: 0, open: None, finished, seen })
+        Ok(Pipeline { writer, monitor, queue, queued_bytes: 0, open: None, finished, seen, trees })
     }
 
     /// The archive.
     pub(super) fn writer(&mut self) -> &mut Writer {
         self.writer
+    }
+
+    /// Ends the trees of the snapshot; what its root says of them, or why it can say nothing.
+    pub(super) fn end_trees(&mut self) -> Result<Result<Merkle>> {
+        self.trees.finish(self.writer)
     }
 
     /// What this run saw, to be kept when the snapshot is committed.
@@ -132,6 +141,7 @@ impl<'a> Pipeline<'a> {
             self.take()?;
         }
         self.seen.account(account)?;
+        self.trees.account(account, &self.finished)?;
         Ok(std::mem::take(&mut self.finished))
     }
 
@@ -156,6 +166,7 @@ impl<'a> Pipeline<'a> {
                 self.open = Some(Open {
                     from,
                     listing,
+                    tree: self.trees.begin(),
                     exceptions,
                     originals: Vec::new(),
                     ledger,
@@ -192,6 +203,7 @@ impl<'a> Pipeline<'a> {
             Some(Step::End) => self.end(),
             Some(Step::Unchanged(seen, records)) => {
                 self.monitor.advance(seen.entry.items, seen.entry.ledger.bytes);
+                self.trees.unchanged(self.writer.archive(), seen.entry.listing);
                 self.finished.push(seen.entry.clone());
                 self.seen.keep(*seen, &records)
             }
@@ -225,6 +237,7 @@ impl<'a> Pipeline<'a> {
         if let Some(key) = key {
             open.records.add(key, open.listing.bytes(), line);
         }
+        open.tree.push(line);
         open.listing.push(self.writer, line)
     }
 
@@ -255,17 +268,20 @@ impl<'a> Pipeline<'a> {
         let Some(open) = &mut self.open else { return Ok(()) };
         open.ledger = Ledger { found: open.ledger.found, ..before.ledger };
         open.originals = before.originals;
-        copy_listing(self.writer, before.listing, &mut open.listing)?;
+        copy_listing(self.writer, before.listing, &mut open.listing, Some(&mut open.tree))?;
         match before.exceptions {
-            Some(listing) => copy_listing(self.writer, listing, &mut open.exceptions),
+            Some(listing) => copy_listing(self.writer, listing, &mut open.exceptions, None),
             None => Ok(()),
         }
     }
 
     fn end(&mut self) -> Result<()> {
-        let Some(Open { from, listing, exceptions, originals, ledger, records, grown }) = self.open.take() else { return Ok(()) };
+        let Some(Open { from, listing, tree, exceptions, originals, ledger, records, grown }) = self.open.take() else {
+            return Ok(());
+        };
         let exceptions = if exceptions.bytes() == 0 { None } else { Some(exceptions.finish(self.writer)?) };
         let listing = listing.finish(self.writer)?;
+        self.trees.end(listing, &tree);
         let Beginning { head, format, store, stamps, .. } = *from;
         let entry = CollectionEntry { head, format, listing, items: ledger.captured, ledger, exceptions, originals };
         // What failed may succeed the next time.
@@ -280,7 +296,7 @@ fn store(writer: &mut Writer, object: NewObject) -> Result<()> {
 }
 
 /// Appends a listing of the archive to one that is being written.
-fn copy_listing(writer: &mut Writer, from: Digest, to: &mut ListingWriter) -> Result<()> {
+fn copy_listing(writer: &mut Writer, from: Digest, to: &mut ListingWriter, mut tree: Option<&mut ListingTree>) -> Result<()> {
     let mut lines = writer.scratch()?;
     writer.archive().copy(from, &mut lines)?;
     let failed = |e| Error::new(Kind::Storage, "cannot read an earlier listing").because(e);
@@ -289,7 +305,12 @@ fn copy_listing(writer: &mut Writer, from: Digest, to: &mut ListingWriter) -> Re
     loop {
         match std::io::Read::read(&mut lines, &mut block).map_err(failed)? {
             0 => return Ok(()),
-            n => to.push(writer, &block[..n])?,
+            n => {
+                if let Some(tree) = &mut tree {
+                    tree.push(&block[..n]);
+                }
+                to.push(writer, &block[..n])?;
+            }
         }
     }
 }

@@ -50,9 +50,14 @@ pub fn run(
         run.root.directory = Some(directory::store(directory, run.pipeline.writer())?);
     }
     run.leftovers()?;
-    let Run { pipeline, mut root, unbalanced, .. } = run;
+    let Run { mut pipeline, mut root, unbalanced, .. } = run;
     root.accounts.sort_by(|a, b| a.account.cmp(&b.account));
     root.tree = Root::tree_of(&root.accounts);
+    match pipeline.end_trees()? {
+        Ok(merkle) => root.merkle = Some(merkle),
+        // What could not be read is damage that verify names; the snapshot is good for everything but evidence bundles.
+        Err(e) => monitor.note(&format!("the snapshot has no Merkle tree, so it gives no evidence bundles: {e}")),
+    }
     let seen = pipeline.into_seen();
     let snapshot = writer.commit(&root)?;
     if let Err(e) = seen.finish(writer.archive(), &snapshot.id) {

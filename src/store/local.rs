@@ -13,6 +13,8 @@ use super::{Store, StoredFile, Upload};
 use crate::error::{Error, Kind, Result};
 
 const PENDING: &str = "pending";
+/// Is there while disks of a shipment are being received and not all is here (docs/format.md, Disks).
+pub const RECEIVING: &str = "receiving";
 const PENDING_TMP: &str = "pending.tmp";
 /// Files being written lie here until they get their name; the folder is part of the cache.
 const UPLOADS: &str = "index/tmp";
@@ -57,8 +59,28 @@ impl LocalStore {
     /// killed writer left half written.
     ///
     /// # Errors
-    /// `Kind::Locked` when another process writes, `Kind::Storage` when the folder cannot be made or written.
+    /// `Kind::Locked` when another process writes or disks are being received, `Kind::Storage` when the folder cannot be made or
+    /// written.
     pub fn lock(&self) -> Result<WriterLock> {
+        let lock = self.lock_to_receive()?;
+        if self.is_being_received() {
+            return Err(Error::new(Kind::Locked, "this archive is being received: not all of the shipment is here")
+                .with("archive", self.root.display())
+                .hint("finish it with 'floe receive MOUNT --archive DIR'; nothing may be written before"));
+        }
+        Ok(lock)
+    }
+
+    /// Are disks of a shipment being received into it?
+    pub fn is_being_received(&self) -> bool {
+        self.root.join(RECEIVING).exists()
+    }
+
+    /// Becomes the one writer, as [`LocalStore::lock`] does, of an archive that may be half received.
+    ///
+    /// # Errors
+    /// As [`LocalStore::lock`].
+    pub(crate) fn lock_to_receive(&self) -> Result<WriterLock> {
         let index = self.root.join("index");
         fs::create_dir_all(&index).map_err(|e| storage("cannot make the archive's folder", &index, e))?;
         let path = index.join("lock");
@@ -142,6 +164,45 @@ impl LocalStore {
         let file = Arc::new(file);
         open.push((name.to_owned(), Arc::clone(&file)));
         Ok(file)
+    }
+
+    /// Commits the files of a folder of this store, which are durable, as [`Store::commit`] does.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when the disk fails.
+    pub(crate) fn commit_folder(&self, folder: &Path) -> Result<()> {
+        fs::rename(folder, self.root.join(PENDING)).map_err(|e| storage("cannot write the commit", folder, e))?;
+        sync_folder(&self.root)?;
+        self.finish_commit()
+    }
+
+    /// Gives a file another name, in a folder that is made where it is missing. A file of the new name is replaced.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when it cannot be renamed.
+    pub fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let (old, new) = (self.root.join(from), self.root.join(to));
+        let folder = new.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(|e| storage("cannot make the folder", folder, e))?;
+        fs::rename(&old, &new).map_err(|e| storage("cannot rename the file", &old, e).with("to", new.display()))?;
+        // What was read under the old name is another file from now on.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).retain(|(name, _)| name != from && name != to);
+        sync_folder(folder)?;
+        sync_folder(old.parent().unwrap_or(&self.root))
+    }
+
+    /// Removes a folder if it is empty.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when it cannot be removed.
+    pub fn remove_empty(&self, folder: &str) -> Result<()> {
+        let path = self.root.join(folder);
+        match fs::remove_dir(&path) {
+            Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
+                Err(storage("cannot remove the folder", &path, e))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Moves the files of `pending` to their places. Can be repeated at any point.

@@ -9,7 +9,7 @@ use std::io::Write;
 
 use crate::error::Result;
 
-pub use local::{LocalStore, WriterLock};
+pub use local::{LocalStore, RECEIVING, WriterLock};
 
 /// A file of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -70,6 +70,14 @@ impl Api {
         self.call("getserverproperties", &asked("serverpropertylist", names)).map(|result| told(&result))
     }
 
+    /// What the licence says; its shape is the server's own.
+    ///
+    /// # Errors
+    /// As every call.
+    pub fn licence(&mut self) -> Result<Element> {
+        self.call("getlicenseinfo", "")
+    }
+
     /// Addresses of the accounts of a domain whose name or address fits `mask`, `*` for all; each with its `U_Type`.
     ///
     /// # Errors

@@ -157,6 +157,8 @@ pub struct Difficulties {
     pub drop_properties: Vec<String>,
     /// DAV: collections for notes and journals cannot be made.
     pub no_note_collections: bool,
+    /// DAV: invitations are mailed though `Schedule-Reply: F` asks for none.
+    pub invites: bool,
     /// IMAP: the connection is lost when a command has been read; it is not carried out.
     pub cut_command: Option<Nth>,
     /// IMAP: the connection is lost in the middle of a message's literal.
@@ -188,7 +190,7 @@ pub struct Difficulties {
 impl Difficulties {
     /// Names that [`Difficulties::from_str`] takes, as a person reads them.
     pub const NAMES: &str = "no-uidplus, no-multiappend, no-literal-plus, no-special-use, no-xlist, no-move, no-keywords, no-admin-login, \
-        no-plain, foreign-folders, czech, german, no-password-policy, postmaster-taken, no-note-collections; with a number: \
+        no-plain, foreign-folders, czech, german, no-password-policy, postmaster-taken, no-note-collections, invites; with a number: \
         appends-per-minute, max-message, max-body (bytes), quota (kB), licence, domain-accounts, password-length, session-requests, lag, \
         tarpit (ms); with N for the N-th or N+ for every N-th: cut-command, cut-literal, cut-reply, cut-append, cut-put, append-refused, \
         api-zero, http-busy, made-up-etag, locked, alter-message, alter-date, lose-flag, duplicate, drop-message, alter-item, drop-item; \
@@ -217,6 +219,7 @@ impl Difficulties {
             "no-password-policy" => &mut self.no_password_policy,
             "postmaster-taken" => &mut self.postmaster_taken,
             "no-note-collections" => &mut self.no_note_collections,
+            "invites" => &mut self.invites,
             "czech" | "german" => {
                 self.language = if name == "czech" { Language::Czech } else { Language::German };
                 return Ok(());

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::dav::Home;
 use super::directory::{Account, Directory, Domain, Password, Power, string_value, text_of};
-use super::mail::Mailbox;
+use super::mail::{Incoming, Mailbox};
 use super::place::{broken, folder, segment};
 use super::{ADMIN, DOMAIN, Difficulties, Tallies, VERSION, locked, random_hex};
 use crate::error::{Error, Kind, Result};
@@ -252,6 +252,28 @@ impl World {
     pub(super) fn mailed(&self, what: &str, to: &str) -> Result<()> {
         let path = self.outbox().join(format!("{}-{what}.txt", random_hex()));
         std::fs::write(&path, format!("{to}\n")).map_err(|e| broken(&path, e))
+    }
+
+    /// Delivers an invitation to those attendees that have a mailbox here.
+    pub(super) fn invite(&self, organizer: &str, attendees: &[String]) -> Result<()> {
+        for attendee in attendees {
+            let address = attendee.get(7..).filter(|_| attendee.to_lowercase().starts_with("mailto:")).unwrap_or(attendee);
+            if locked(&self.directory).account(address).is_none() {
+                continue;
+            }
+            let mailbox = self.mailbox(address)?;
+            let mut mailbox = locked(&mailbox);
+            let file = mailbox.incoming_file();
+            let text = format!("From: {organizer}\r\nTo: {address}\r\nSubject: Invitation\r\n\r\nYou are invited.\r\n");
+            std::fs::write(&file, &text).map_err(|e| broken(&file, e))?;
+            let (date, size) = (jiff::Timestamp::now().as_second(), text.len() as u64);
+            let message = Incoming { file, flags: Vec::new(), date, zone: 0, size };
+            if let Some(inbox) = mailbox.folders.get_mut("INBOX") {
+                inbox.add(&[message])?;
+                mailbox.bytes += size;
+            }
+        }
+        Ok(())
     }
 
     /// Forgets the mail and the items of a deleted account.

@@ -60,7 +60,6 @@ pub fn look_at_dav(client: &mut Client) -> Result<(DavSheet, Vec<String>)> {
     for (part, name, media, body) in TRIES {
         looking.part(client, &homes, *part, name, media, body)?;
     }
-    looking.unknown.push("invitations: not tried; floe asks the server not to send any (Schedule-Reply: F)".to_owned());
     looking.sheet.lost_properties = looking.lost.into_iter().collect();
     Ok((looking.sheet, looking.unknown))
 }

@@ -9,18 +9,22 @@ use jiff::{Span, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::imap::{Append, Body, Connection, Fetched, Found, Messages, Want, Way, Written, special_folders};
 use crate::model::{CollectionPath, Digest, Hasher, printable};
-use crate::replay::sheet::{Fate, MailSheet, Oddity};
+use crate::replay::sheet::{AdminSheet, Fate, MailSheet, Oddity};
 
 /// Characters that some server or other refuses in folder names.
 const SUSPECTS: &str = "*%\"\\|.#:<>?~";
 /// A keyword that nobody uses.
 const KEYWORD: &str = "$FloeProbe";
 
-/// Looks at one account of the target: what it announces, and what becomes of odd messages, dates, keywords and names.
+/// Largest message that is sent only to see whether it is refused.
+const LARGEST_PROBE: u64 = 64 << 20;
+
+/// Looks at one account of the target: what it announces, and what becomes of odd messages, dates, keywords and names; whether what its
+/// administration says of limits, if it was asked, holds for APPEND too.
 ///
 /// # Errors
 /// When the connection breaks, or the account cannot have a folder made in it.
-pub fn look_at_mail(connection: &mut Connection, on_behalf: Option<bool>) -> Result<MailSheet> {
+pub fn look_at_mail(connection: &mut Connection, on_behalf: Option<bool>, admin: Option<&AdminSheet>) -> Result<MailSheet> {
     let folders = connection.list()?;
     let special_use = special_folders(&folders)
         .into_iter()
@@ -29,7 +33,7 @@ pub fn look_at_mail(connection: &mut Connection, on_behalf: Option<bool>) -> Res
         .map(|(use_, path, _)| (use_.attribute().to_owned(), CollectionPath(path).to_string()))
         .collect();
     let probe = Probe::begin(connection)?;
-    let looked = probe.look(connection, special_use, on_behalf);
+    let looked = probe.look(connection, special_use, on_behalf, admin);
     let removed = probe.end(connection);
     let sheet = looked?;
     removed.map(|()| sheet)
@@ -66,6 +70,7 @@ impl Probe {
         connection: &mut Connection,
         special_use: BTreeMap<String, String>,
         on_behalf: Option<bool>,
+        admin: Option<&AdminSheet>,
     ) -> Result<MailSheet> {
         let selected = connection.select(&self.name, false)?;
         let mut odd = BTreeMap::new();
@@ -86,10 +91,10 @@ impl Probe {
             special_use,
             append_uid,
             on_behalf,
-            largest_message: connection.append_limit(),
+            largest_message: self.largest(connection, admin.and_then(AdminSheet::largest_message))?,
             keywords,
             not_in_names: self.refused_in_names(connection)?,
-            appends_per_minute: None,
+            appends_per_minute: admin.and_then(AdminSheet::appends_per_minute),
             odd,
         })
     }
@@ -112,6 +117,19 @@ impl Probe {
         let mut seen = Look::default();
         connection.fetch_from(uid, Want { flags: true, date: false, size: false, body: false }, &mut seen)?;
         Ok(seen.messages.iter().any(|(f, _)| f.flags.iter().any(|flag| flag.eq_ignore_ascii_case(KEYWORD))))
+    }
+
+    /// The largest message that is taken. Nobody knows whether a limit for SMTP holds for APPEND; one byte more than it shows that.
+    fn largest(&self, connection: &mut Connection, smtp: Option<u64>) -> Result<Option<u64>> {
+        let announced = connection.append_limit();
+        let Some(most) = smtp.filter(|most| announced.is_none_or(|announced| *most < announced)) else { return Ok(announced) };
+        if most > LARGEST_PROBE {
+            return Ok(Some(most));
+        }
+        let mut message = PLAIN.to_vec();
+        message.resize((most as usize + 1).max(PLAIN.len()), b'x');
+        let taken = self.append(connection, &message, Some(yesterday()), &[])?;
+        Ok(if taken.is_none() { Some(most) } else { announced })
     }
 
     /// The UID from which the message is found, and whether the server told it; none when it was refused for good.

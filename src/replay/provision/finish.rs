@@ -81,7 +81,7 @@ fn responder_element(account: &AccountPlan, responder: &Responder) -> Element {
 }
 
 /// Rights, folder by folder, since a folder's list is written whole.
-fn rights(account: &AccountPlan, api: &mut Api, done: &mut Provisioned) -> Result<()> {
+pub(super) fn rights(account: &AccountPlan, api: &mut Api, done: &mut Provisioned) -> Result<()> {
     if account.details.rights.is_empty() {
         return Ok(());
     }

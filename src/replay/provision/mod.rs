@@ -145,6 +145,19 @@ pub fn provision(plan: &Plan, api: &mut Api, passwords: &Passwords, finish: bool
     Ok(done)
 }
 
+/// Writes the rights in the folders of those accounts, and nothing else; their mail is there.
+///
+/// # Errors
+/// When the server cannot be reached or refuses the session.
+pub fn rights(accounts: &[&AccountPlan], api: &mut Api) -> Result<Provisioned> {
+    let mut done = Provisioned::default();
+    for account in accounts {
+        let written = finish::rights(account, api, &mut done);
+        settle(account, written.map(|()| true), &mut done)?;
+    }
+    Ok(done)
+}
+
 /// What was refused of one account is listed, and the others go on; a server that is gone ends it.
 fn settle(account: &AccountPlan, result: Result<bool>, done: &mut Provisioned) -> Result<Option<bool>> {
     match result {

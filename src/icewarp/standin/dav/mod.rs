@@ -234,8 +234,9 @@ impl Request<'_> {
         let (tallies, d) = (&self.world.tallies, &self.world.difficulties);
         let (altered, dropped) = (tallies.alter_item.strikes(d.alter_item), tallies.drop_item.strikes(d.drop_item));
         let Some((collection, name)) = Self::item(home, path) else { return Ok(status(StatusCode::CONFLICT)) };
-        if !taken.attendees.is_empty() && self.header("schedule-reply") != "F" {
+        if !taken.attendees.is_empty() && self.mails_attendees() {
             self.world.mailed("invitation", &taken.attendees.join("\n"))?;
+            self.world.invite(self.user, &taken.attendees)?;
         }
         if altered {
             content::alter(&mut taken.bytes);
@@ -252,6 +253,10 @@ impl Request<'_> {
         let etag = collection.items.get(name).map(store::Item::etag).filter(|_| !taken.changed);
         home.recount();
         Ok(stored(existed, etag.as_deref()))
+    }
+
+    fn mails_attendees(&self) -> bool {
+        self.world.difficulties.invites || self.header("schedule-reply") != "F"
     }
 
     fn refuses_match(&self, etag: Option<String>) -> Option<Reply> {
@@ -297,7 +302,7 @@ impl Request<'_> {
         }
         let bytes = collection.file(name).and_then(|file| std::fs::read(file).ok()).unwrap_or_default();
         let attendees = content::attendees(collection.about.kind, &bytes);
-        if !attendees.is_empty() && self.header("schedule-reply") != "F" {
+        if !attendees.is_empty() && self.mails_attendees() {
             self.world.mailed("cancellation", &attendees.join("\n"))?;
         }
         collection.remove(name)?;

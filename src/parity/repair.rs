@@ -1,0 +1,457 @@
+//! Mends an archive: each pack and root that is not what its name says is found elsewhere or made from recovery data.
+//!
+//! A mended file is written under another name, checked, and takes its place by a rename. What lay there goes to the folder `damaged/` and is
+//! removed only when a full check has found the whole archive intact. Killed at any moment, the next run finds everything by content.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Write as _;
+use std::path::Path;
+
+use jiff::Timestamp;
+use rayon::prelude::*;
+
+use super::check::check;
+use super::mend::Located;
+use super::name::{ROOTS, Said, last, place_of};
+use super::packet::each_piece;
+use super::protect::stored;
+use super::set::{Set, read_sets};
+use crate::archive::{self, Archive, Check, Findings, bag, rebuild_index, tags};
+use crate::error::{Error, Kind, Result};
+use crate::model::{Digest, Hasher};
+use crate::monitor::Monitor;
+use crate::proof::events;
+use crate::store::{LocalStore, Store, StoredFile, Upload};
+
+/// Where damaged files lie until the archive is found intact.
+const DAMAGED: &str = "damaged";
+
+/// A file that was mended.
+#[derive(Debug, serde::Serialize)]
+pub struct Mended {
+    /// The file.
+    pub file: String,
+    /// Its slices that were made from recovery data.
+    pub slices: usize,
+    /// Where its bytes lay under another name, if they did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
+}
+
+/// A file that cannot be mended.
+#[derive(Debug, serde::Serialize)]
+pub struct Lacking {
+    /// The file.
+    pub file: String,
+    /// Slices that are missing in the set that it belongs to, and how many could be made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slices: Option<Shortage>,
+    /// Why not, in words.
+    pub why: String,
+}
+
+/// Slices of a set that lacks too many.
+#[derive(Debug, serde::Serialize)]
+pub struct Shortage {
+    /// Slices that were protected.
+    pub protected: usize,
+    /// Of those, what was not found whole anywhere.
+    pub missing: usize,
+    /// Recovery slices that are whole.
+    pub recovery: usize,
+}
+
+/// What was done, and how the archive is now.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct Repaired {
+    /// Files that were mended.
+    pub mended: Vec<Mended>,
+    /// Files that cannot be mended.
+    pub lacking: Vec<Lacking>,
+    /// Were the bag files made anew?
+    pub bag_files: bool,
+    /// Was the index made anew?
+    pub index: bool,
+    /// Files that nothing needs, which were set aside: copies under a wrong name, and what an interrupted run left broken.
+    pub set_aside: Vec<String>,
+    /// What a full check found afterwards.
+    pub findings: Findings,
+}
+
+/// Mends what can be mended, and checks the whole archive.
+///
+/// # Errors
+/// `Kind::Locked` when another process writes, `Kind::Storage` when the disk fails.
+pub fn repair(path: &Path, monitor: &dyn Monitor) -> Result<Repaired> {
+    let store = LocalStore::new(path);
+    let is_there =
+        !stored(&store)?.is_empty() || !store.list("parity")?.is_empty() || store.read("bagit.txt", 1 << 10)?.is_some();
+    if !is_there {
+        return Err(Error::usage("there is no archive in this folder").with("folder", path.display()));
+    }
+    let lock = store.lock()?;
+    let mut report = Repaired::default();
+    let sets = read_sets(&store)?;
+    let mut bench = Bench::look(&store, &sets, monitor)?;
+    bench.mend(&mut report, monitor)?;
+    if report.lacking.is_empty() {
+        bench.clear(&mut report)?;
+    }
+    bench.bag_files(&mut report)?;
+    drop(lock);
+    // While something is missing, an index that still knows of it is worth more than a new one.
+    report.index = report.lacking.is_empty() && index_is_stale(path)?;
+    if report.index {
+        rebuild_index(path)?;
+    }
+    let archive = Archive::open(path)?;
+    report.findings = archive::verify(&archive, &Check { full: true, ..Check::default() }, monitor)?;
+    check(archive.store(), &mut report.findings)?;
+    if report.findings.damage.is_empty() && report.lacking.is_empty() {
+        let _lock = store.lock()?;
+        for file in store.list(DAMAGED)? {
+            store.discard(&file.name)?;
+        }
+        store.remove_empty(DAMAGED)?;
+    }
+    Ok(report)
+}
+
+/// Does the index know other frames than the packs have? It may have been made while a pack was damaged.
+fn index_is_stale(path: &Path) -> Result<bool> {
+    let archive = Archive::open(path)?;
+    Ok(!archive.index().useless().is_empty() || !archive.index().agrees(archive.store()))
+}
+
+/// A file that lies there, and its digest if it can be read.
+struct Seen {
+    file: StoredFile,
+    digest: Option<Digest>,
+}
+
+/// What a file that must be there has to be.
+#[derive(Clone)]
+struct Wanted {
+    said: Said,
+    /// Its digest where the manifest says it.
+    listed: Option<Digest>,
+    /// Its size where a set says it.
+    bytes: Option<u64>,
+}
+
+impl Wanted {
+    fn fits(&self, digest: &Digest) -> bool {
+        self.said.fits(digest) && self.listed.is_none_or(|listed| listed == *digest)
+    }
+}
+
+/// Everything that is known of the archive.
+struct Bench<'a> {
+    store: &'a LocalStore,
+    sets: &'a [Set],
+    seen: Vec<Seen>,
+    wanted: BTreeMap<String, Wanted>,
+    /// The lines of the manifest that make sense.
+    manifest: Vec<(Digest, String)>,
+    /// Are all bag files what the tag manifest says?
+    bag_is_whole: bool,
+}
+
+impl<'a> Bench<'a> {
+    fn look(store: &'a LocalStore, sets: &'a [Set], monitor: &dyn Monitor) -> Result<Self> {
+        let mut files = stored(store)?;
+        files.extend(store.list(DAMAGED)?);
+        monitor.phase("look", Some(files.iter().map(|f| f.size).sum()));
+        let seen: Vec<Seen> = files
+            .into_par_iter()
+            .map(|file| {
+                // What cannot be read is as good as damaged.
+                let digest = bag::digest_of(store, &file.name, file.size).ok();
+                monitor.advance(1, file.size);
+                Seen { file, digest }
+            })
+            .collect();
+        monitor.done();
+        let (manifest, bag_is_whole) = read_bag(store)?;
+        let mut bench = Bench { store, sets, seen, wanted: BTreeMap::new(), manifest, bag_is_whole };
+        bench.list_wanted();
+        Ok(bench)
+    }
+
+    /// What must be there: what the manifest lists and what recovery data was made for.
+    fn list_wanted(&mut self) {
+        let known = self.known();
+        for (digest, name) in &self.manifest {
+            let Some(said) = Said::by(name).filter(|said| said.fits(digest)) else { continue };
+            // In a damaged manifest a root's time may be wrong; then the root is known under its right name.
+            let elsewhere = || known.iter().any(|known| Said::by(known).as_ref() == Some(&said));
+            if self.bag_is_whole || known.contains(name) || !elsewhere() {
+                self.wanted.insert(name.clone(), Wanted { said, listed: Some(*digest), bytes: None });
+            }
+        }
+        for file in self.sets.iter().flat_map(|set| &set.files) {
+            let Some(place) = place_of(&file.name) else { continue };
+            let Some(said) = Said::by(&place) else { continue };
+            self.wanted.entry(place).or_insert(Wanted { said, listed: None, bytes: None }).bytes = Some(file.bytes);
+        }
+        if !self.bag_is_whole {
+            // What the manifest says of files without recovery data is not known.
+            for seen in &self.seen {
+                if let Some(said) = Said::by(&seen.file.name) {
+                    self.wanted.entry(seen.file.name.clone()).or_insert(Wanted { said, listed: None, bytes: None });
+                }
+            }
+        }
+    }
+
+    /// Names of packs and roots that lie there or have recovery data.
+    fn known(&self) -> BTreeSet<String> {
+        let protected = self.sets.iter().flat_map(|set| &set.files).filter_map(|file| place_of(&file.name));
+        self.seen.iter().map(|s| s.file.name.clone()).chain(protected).collect()
+    }
+
+    fn is_intact(&self, name: &str, said: &Said) -> bool {
+        self.seen.iter().any(|s| s.file.name == name && s.digest.is_some_and(|d| said.fits(&d)))
+    }
+
+    fn mend(&mut self, report: &mut Repaired, monitor: &dyn Monitor) -> Result<()> {
+        let damaged = self.wanted.iter().filter(|(name, wanted)| !self.is_intact(name, &wanted.said));
+        let needy: Vec<(String, Wanted)> = damaged.map(|(name, wanted)| (name.clone(), wanted.clone())).collect();
+        monitor.phase("mend", None);
+        for (name, wanted) in needy {
+            let outcome = match self.elsewhere(&name, &wanted)? {
+                Some(mended) => Ok(mended),
+                None => self.from_recovery(&name, &wanted, report)?,
+            };
+            match outcome {
+                Ok(mended) => report.mended.push(mended),
+                Err(lacking) => report.lacking.push(lacking),
+            }
+            monitor.advance(1, 0);
+        }
+        monitor.done();
+        Ok(())
+    }
+
+    /// Takes the bytes from a file that has them under another name.
+    fn elsewhere(&mut self, name: &str, wanted: &Wanted) -> Result<Option<Mended>> {
+        let twin = self.seen.iter().find(|s| s.digest.is_some_and(|d| wanted.fits(&d)));
+        let Some((file, digest)) = twin.and_then(|s| Some((s.file.clone(), s.digest?))) else { return Ok(None) };
+        let mut upload = self.store.upload()?;
+        let (mut written, mut hasher) = (Ok(()), Hasher::new());
+        each_piece(self.store, &file.name, (0, file.size), &mut |piece| {
+            hasher.update(piece);
+            if written.is_ok() {
+                written = upload.write_all(piece);
+            }
+        })?;
+        written.map_err(|e| Error::new(Kind::Storage, "cannot write a mended file").because(e))?;
+        if hasher.finish() != digest {
+            return Err(Error::damage("a file changed while it was copied").with("file", &file.name).hint("repair again"));
+        }
+        self.put(upload, name, (digest, file.size))?;
+        Ok(Some(Mended { file: name.to_owned(), slices: 0, was: Some(file.name) }))
+    }
+
+    /// Makes the file from what is left of it and recovery data, with the first set that suffices.
+    fn from_recovery(
+        &mut self,
+        name: &str,
+        wanted: &Wanted,
+        report: &mut Repaired,
+    ) -> Result<std::result::Result<Mended, Lacking>> {
+        let mut lacking = Lacking { file: name.to_owned(), slices: None, why: "it has no recovery data".to_owned() };
+        let sets = self.sets;
+        for set in sets {
+            let Some(number) = set.files.iter().position(|f| place_of(&f.name).as_deref() == Some(name)) else { continue };
+            match self.from_set((set, number), name, wanted, report) {
+                Ok(Ok(mended)) => return Ok(Ok(mended)),
+                Ok(Err(shortage)) => {
+                    let (missing, recovery) = (shortage.missing, shortage.recovery);
+                    lacking.why = format!(
+                        "{missing} of {} slices are damaged or missing and the recovery data makes {recovery}: {} lack",
+                        shortage.protected,
+                        missing.saturating_sub(recovery).max(1)
+                    );
+                    lacking.slices = Some(shortage);
+                }
+                // A set that is wrong is no reason to stop; a disk that is full is one.
+                Err(e) if e.kind() == Kind::Damage => lacking.why = e.to_string(),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(Err(lacking))
+    }
+
+    fn from_set(
+        &mut self,
+        (set, number): (&Set, usize),
+        name: &str,
+        wanted: &Wanted,
+        report: &mut Repaired,
+    ) -> Result<std::result::Result<Mended, Shortage>> {
+        let there: HashMap<String, StoredFile> = self.seen.iter().map(|s| (s.file.name.clone(), s.file.clone())).collect();
+        let located = Located::find(self.store, set, &there, &self.suspects(name));
+        let (protected, missing, recovery) = (set.inputs(), located.missing().len(), set.recovery.len());
+        let Some(solved) = located.solve(self.store)? else { return Ok(Err(Shortage { protected, missing, recovery })) };
+        let mut upload = self.store.upload()?;
+        let digest = solved.write(self.store, number, &mut upload)?;
+        if !wanted.fits(&digest) {
+            return Err(Error::damage("its recovery data was made for other bytes"));
+        }
+        let bytes = set.files.get(number).map_or(0, |f| f.bytes);
+        let slices = solved.made(number);
+        // What it was made of is what is left of it, when it lies there under a name that nothing has.
+        for used in solved.sources().into_iter().filter(|used| used.starts_with("data/") && Said::by(used).is_none()) {
+            self.set_aside(&used)?;
+            report.set_aside.push(used);
+        }
+        self.put(upload, name, (digest, bytes))?;
+        Ok(Ok(Mended { file: name.to_owned(), slices, was: None }))
+    }
+
+    /// Files that may hold slices of a file: first what lies at its place or was set aside from there, then all that are not right.
+    fn suspects(&self, name: &str) -> Vec<StoredFile> {
+        let mut suspects: Vec<StoredFile> = self.seen.iter().filter(|s| !is_right(s)).map(|s| s.file.clone()).collect();
+        suspects.sort_by_key(|f| (f.name != name, !last(&f.name).starts_with(last(name))));
+        suspects
+    }
+
+    /// Gives a checked file its place, and sets aside what lay there.
+    fn put(&mut self, upload: Box<dyn Upload>, name: &str, (digest, size): (Digest, u64)) -> Result<()> {
+        let aside = self.set_aside(name)?;
+        if let Err(e) = upload.finish(name) {
+            // What is damaged is still better than nothing.
+            if let Some(aside) = aside {
+                self.store.rename(&aside, name)?;
+            }
+            return Err(e);
+        }
+        self.seen.push(Seen { file: StoredFile { name: name.to_owned(), size }, digest: Some(digest) });
+        Ok(())
+    }
+
+    /// Moves a file to the folder for damaged ones, under a name that is free there.
+    fn set_aside(&mut self, name: &str) -> Result<Option<String>> {
+        let Some(at) = self.seen.iter().position(|s| s.file.name == name) else { return Ok(None) };
+        let free = |aside: &String| self.seen.iter().all(|s| s.file.name != *aside);
+        let aside = (1..).map(|n| format!("{DAMAGED}/{}.{n}", last(name))).find(free);
+        let aside = aside.ok_or_else(|| Error::new(Kind::Internal, "no name is free for a damaged file"))?;
+        self.store.rename(name, &aside)?;
+        if let Some(seen) = self.seen.get_mut(at) {
+            seen.file.name.clone_from(&aside);
+        }
+        Ok(Some(aside))
+    }
+
+    /// Sets aside what nothing needs: second copies under wrong names, and what an interrupted run left broken.
+    fn clear(&mut self, report: &mut Repaired) -> Result<()> {
+        let right: Vec<Digest> = self.seen.iter().filter(|s| is_right(s)).filter_map(|s| s.digest).collect();
+        let useless: Vec<String> = self
+            .seen
+            .iter()
+            .filter(|s| s.file.name.starts_with("data/") && !is_right(s) && !self.wanted.contains_key(&s.file.name))
+            .filter(|s| s.digest.is_some_and(|d| right.contains(&d)) || self.bag_is_whole && Said::by(&s.file.name).is_some())
+            .map(|s| s.file.name.clone())
+            .collect();
+        for name in useless {
+            self.set_aside(&name)?;
+            report.set_aside.push(name);
+        }
+        Ok(())
+    }
+
+    /// Makes the bag files anew where they are damaged. What must be there stays listed also when it cannot be mended.
+    fn bag_files(&self, report: &mut Repaired) -> Result<()> {
+        if self.bag_is_whole {
+            return Ok(());
+        }
+        let mut payload = Vec::new();
+        for (name, wanted) in &self.wanted {
+            let seen = self.seen.iter().find(|s| s.file.name == *name);
+            let right = seen.filter(|s| is_right(s)).and_then(|s| s.digest);
+            let said = if let Said::Whole(digest) = wanted.said { Some(digest) } else { None };
+            let size = seen.filter(|_| right.is_some()).map(|s| s.file.size).or(wanted.bytes);
+            let size = size.or(seen.map(|s| s.file.size)).unwrap_or(0);
+            if let Some(digest) = right.or(wanted.listed).or(said) {
+                payload.push((name.clone(), digest, size));
+            }
+        }
+        payload.extend(self.small_files()?);
+        self.store.commit(&bag::files_of(payload, other_tags(self.store)?, Timestamp::now()))?;
+        report.bag_files = true;
+        Ok(())
+    }
+}
+
+impl Bench<'_> {
+    /// The holds and tombstones that lie there or that the manifest lists.
+    fn small_files(&self) -> Result<Vec<(String, Digest, u64)>> {
+        let folders: Vec<&str> = bag::SMALL_FOLDERS.into_iter().filter(|folder| format!("{folder}/") != ROOTS).collect();
+        let is_small = |name: &str| folders.iter().any(|f| name.strip_prefix(f).is_some_and(|rest| rest.starts_with('/')));
+        let mut files = Vec::new();
+        for folder in &folders {
+            for file in self.store.list(folder)? {
+                if let Ok(digest) = bag::digest_of(self.store, &file.name, file.size) {
+                    files.push((file.name, digest, file.size));
+                }
+            }
+        }
+        for (digest, name) in self.manifest.iter().filter(|(_, name)| is_small(name) && tags::is_plain(name)) {
+            match files.iter_mut().find(|(there, _, _)| there == name) {
+                // A line of a damaged manifest is believed where the file itself is not what its name says.
+                Some(file) if !is_named(&file.0, &file.1) => file.1 = *digest,
+                Some(_) => {}
+                None => files.push((name.clone(), *digest, 0)),
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// Is the hold or tombstone what its name says? A signature is held against what it signs.
+fn is_named(name: &str, digest: &Digest) -> bool {
+    name.ends_with(".sig") || name.ends_with(&format!("-{}.json", &digest.to_string()[..12]))
+}
+
+/// What the tag manifest lists besides the bag files, as it lists it: made anew from what lies there it would cover up what was changed or
+/// taken away. What it does not list any more is listed as it lies there.
+fn other_tags(store: &dyn Store) -> Result<Vec<(Digest, String)>> {
+    let mut tags = tag_lines(store)?;
+    tags.retain(|(_, name)| !bag::TAG_FILES.contains(&name.as_str()) && tags::is_plain(name));
+    let mut there = bag::signatures(store)?;
+    there.extend(store.read(events::FILE, bag::MANIFEST_MAX_BYTES)?.map(|bytes| (Digest::of(&bytes), events::FILE.to_owned())));
+    there.retain(|(_, name)| tags.iter().all(|(_, listed)| listed != name));
+    tags.extend(there);
+    Ok(tags)
+}
+
+/// The lines of the tag manifest that make sense; one that is damaged does not spoil the others.
+fn tag_lines(store: &dyn Store) -> Result<Vec<(Digest, String)>> {
+    let text = store.read(tags::FILE, bag::MANIFEST_MAX_BYTES)?.unwrap_or_default();
+    Ok(text.split_inclusive(|b| *b == b'\n').filter_map(|line| bag::parse_manifest(line).ok()).flatten().collect())
+}
+
+/// Is the file what its name says?
+fn is_right(seen: &Seen) -> bool {
+    Said::by(&seen.file.name).is_some_and(|said| seen.digest.is_some_and(|d| said.fits(&d)))
+}
+
+/// The lines of the manifest that make sense, and whether all bag files are what the tag manifest says.
+fn read_bag(store: &dyn Store) -> Result<(Vec<(Digest, String)>, bool)> {
+    let tags = store.read(tags::FILE, bag::MANIFEST_MAX_BYTES)?.unwrap_or_default();
+    let tags = bag::parse_manifest(&tags).unwrap_or_default();
+    let mut is_whole = true;
+    let mut lines = Vec::new();
+    for name in bag::TAG_FILES {
+        let bytes = store.read(name, bag::MANIFEST_MAX_BYTES)?;
+        let wanted = tags.iter().find(|(_, n)| n == name).map(|(d, _)| *d);
+        is_whole &= bytes.as_ref().map(|b| Digest::of(b)) == wanted && wanted.is_some();
+        if name == bag::MANIFEST {
+            // Line by line: one that is damaged does not spoil the others.
+            let text = bytes.unwrap_or_default();
+            lines = text.split_inclusive(|b| *b == b'\n').filter_map(|line| bag::parse_manifest(line).ok()).flatten().collect();
+        }
+    }
+    Ok((lines, is_whole))
+}
