@@ -336,10 +336,12 @@ fn later_snapshots_keep_the_trees_of_what_did_not_change_and_verify_knows_a_wron
     assert_eq!(case.root().1["merkle"], third["merkle"]);
 }
 
-/// Puts a changed root in the place of the newest, with bag files that fit.
+/// Puts a changed root in the place of the newest, with bag files that fit and without a record of events, which would tell.
 fn replace_root(case: &Case, change: &dyn Fn(&mut Value)) {
     let (path, mut root) = case.root();
     change(&mut root);
+    root.as_object_mut().unwrap().remove("events");
+    let _ = fs::remove_file(case.archive().join("events.jsonl"));
     let bytes = serde_json::to_vec_pretty(&root).unwrap();
     let digest = floe::model::Digest::of(&bytes).to_string();
     let old = path.file_name().unwrap().to_str().unwrap().to_owned();
@@ -359,6 +361,7 @@ fn replace_root(case: &Case, change: &dyn Fn(&mut Value)) {
         let text: String = fs::read_to_string(&manifest)
             .unwrap()
             .lines()
+            .filter(|line| !line.ends_with("events.jsonl"))
             .map(|line| if line.ends_with(&name) { format!("{digest}  {with}\n") } else { format!("{line}\n") })
             .collect();
         fs::write(manifest, text).unwrap();
@@ -413,4 +416,19 @@ fn an_item_in_several_places_is_shown_in_the_one_that_is_asked_for() {
     run(&mut on(&case.archive(), "evidence", &nowhere)).expect(64);
     let inside = case.archive().join("x.zip");
     run(&mut on(&case.archive(), "evidence", &[&item, "--out", inside.to_str().unwrap()])).expect(64);
+}
+
+#[test]
+fn a_signature_that_does_not_hold_is_left_out_and_named() {
+    let case = Case::new();
+    case.sign("operator", "operator");
+    let folder = case.archive().join("signatures");
+    let good = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let bad = good.to_str().unwrap().replace(".operator.", ".auditor.");
+    fs::copy(&good, &bad).unwrap();
+    let (zip, item) = (case.at("x.zip"), case.digest("the one"));
+    let ran = run(&mut on(&case.archive(), "evidence", &[&item, "--out", zip.to_str().unwrap()])).expect(1);
+    assert!(ran.text().contains("does not hold: signatures/") && ran.text().contains("1 signatures do not hold"), "{ran}");
+    let list = run(Command::new("python3").args(["-m", "zipfile", "-l"]).arg(&zip)).expect(0).text();
+    assert!(list.contains(".operator.") && !list.contains(".auditor."), "{list}");
 }

@@ -220,3 +220,19 @@ fn a_salvage_that_was_killed_is_completed_by_the_next_run() {
     }
     holds_exactly(&new, &sample.items);
 }
+
+#[test]
+fn a_file_made_to_cost_time_costs_little() {
+    let sample = Sample::new(6);
+    let broken = sample.broken("hostile");
+    let magic = [0x28, 0xb5, 0x2f, 0xfd];
+    fs::write(broken.join("a.tar.zst"), magic.repeat(2 << 20)).unwrap();
+    // Frames within frames: each block's bytes are the beginning of a frame of 16 MiB whose blocks are the next ones.
+    let beginning = [&magic[..], &[0xa4], &(16_u32 << 20).to_le_bytes()].concat();
+    let block = [&((beginning.len() as u32) << 3).to_le_bytes()[..3], &beginning].concat();
+    fs::write(broken.join("b.tar.zst"), [beginning, block.repeat(1 << 20)].concat()).unwrap();
+    let (new, report) = sample.salvage(&broken);
+    assert!(report["damage"].to_string().contains("were not searched"), "{report}");
+    assert_eq!(report["kept"].as_array().unwrap().len(), 3, "{report}");
+    holds_exactly(&new, &sample.items);
+}

@@ -15,7 +15,7 @@ use floe::model::Digest;
 use serde_json::Value;
 use support::archives::{copy, files, holds_exactly};
 use support::mail::{Maildir, Random};
-use support::program::{Ran, floe, on, run, snapshot, start};
+use support::program::{Ran, floe, on, run, snapshot, start, traces};
 
 /// An archive of some packs, and room for disks.
 struct Sample {
@@ -338,6 +338,140 @@ fn ship_and_receive_killed_at_any_moment_are_completed_by_the_next_run() {
     same(&sample.archive(), &there);
 }
 
+/// The command with SIGKILL at its n-th system call that changes the names or the durability of files.
+fn killed_at(n: u32, command: &Command) -> Command {
+    const CALLS: &str = "fsync,fdatasync,rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat,rmdir,ftruncate";
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={CALLS}")]);
+    strace.args(["-e", &format!("inject={CALLS}:signal=SIGKILL:when={n}")]);
+    strace.arg(command.get_program()).args(command.get_args());
+    strace
+}
+
+#[test]
+fn ship_and_receive_killed_at_each_system_call_that_changes_names_are_completed_by_the_next_run() {
+    if !traces("killing ship and receive at every system call") {
+        return;
+    }
+    let sample = Sample::new(20, 2, 2);
+    let capacity = sample.capacity(1);
+    let mut ends = [0, 0];
+    let mut shipped = Vec::new();
+    for n in 1.. {
+        let disks = ["a", "b"].map(|name| sample.disk(&format!("{name}{n}")));
+        let paths: Vec<&Path> = disks.iter().map(PathBuf::as_path).collect();
+        let _ = fs::remove_file(sample.archive().join("index/shipping.json"));
+        let ran = run(&mut killed_at(n, &sample.shipping(&paths, &["--capacity", &capacity])));
+        sample.ship(&paths, &["--capacity", &capacity]).expect(0);
+        let together = sample.disk(&format!("together{n}"));
+        for disk in disks.iter().filter(|disk| disk.join("SHA256SUMS").exists()) {
+            run(Command::new("sha256sum").args(["-c", "--strict", "--quiet", "SHA256SUMS"]).current_dir(disk)).expect(0);
+            copy(&disk.join("archive"), &together);
+        }
+        same(&sample.archive(), &together);
+        if ran.status.signal().is_none() {
+            ends[0] = n;
+            shipped.extend(disks);
+            break;
+        }
+        disks.iter().chain([&together]).for_each(|folder| fs::remove_dir_all(folder).unwrap());
+    }
+    let paths: Vec<&Path> = shipped.iter().map(PathBuf::as_path).collect();
+    for n in 1.. {
+        let there = sample.path(&format!("there{n}.floe"));
+        let ran = run(&mut killed_at(n, &receiving(&paths, &there)));
+        let check = run(&mut on(&there, "verify", &[]));
+        assert!(matches!(check.code(), 0 | 64) || check.text().contains("being received"), "call {n}: {check}");
+        receive(&paths, &there).expect(0);
+        same(&sample.archive(), &there);
+        assert!(!there.join("receiving").exists(), "call {n}");
+        if ran.status.signal().is_none() {
+            ends[1] = n;
+            break;
+        }
+        fs::remove_dir_all(&there).unwrap();
+    }
+    assert!(ends.iter().all(|n| *n > 30), "hardly any calls were traced: {ends:?}");
+}
+
+/// Writes the events of an archive, as they are listed in its tag manifest.
+fn tell(archive: &Path, events: &str) {
+    fs::write(archive.join("events.jsonl"), events).unwrap();
+    let path = archive.join("tagmanifest-sha256.txt");
+    let text = fs::read_to_string(&path).unwrap();
+    let mut lines: Vec<String> = text.lines().filter(|l| !l.ends_with("  events.jsonl")).map(str::to_owned).collect();
+    lines.push(format!("{}  events.jsonl", Digest::of(events.as_bytes())));
+    fs::write(path, lines.join("\n") + "\n").unwrap();
+}
+
+#[test]
+fn what_the_receiver_wrote_around_the_payload_is_not_lost() {
+    let mut sample = Sample::new(21, 1, 4);
+    let there = sample.path("there.floe");
+    let receipt = format!("{}.receipt.json", there.display());
+    tell(&sample.archive(), "1\n");
+    fs::create_dir(sample.archive().join("signatures")).unwrap();
+    fs::write(sample.archive().join("signatures/a.operator.sig"), "signed").unwrap();
+    let first = sample.disk("first");
+    sample.ship(&[&first], &[]).expect(0);
+    receive(&[&first], &there).expect(0);
+    same(&sample.archive(), &there);
+    // The receiver signs, and says so; the sender's later snapshot says nothing new of events: the longer tale stays.
+    fs::write(there.join("signatures/a.receiver.sig"), "signed").unwrap();
+    tell(&there, "1\nreceived\n");
+    sample.grow(4);
+    tell(&sample.archive(), "1\n");
+    let second = sample.disk("second");
+    sample.ship(&[&second], &["--since", &receipt]).expect(0);
+    receive(&[&second], &there).expect(0);
+    assert_eq!(fs::read_to_string(there.join("events.jsonl")).unwrap(), "1\nreceived\n");
+    holds_exactly(&there, &sample.maildir.items);
+    // Both say something of their own: both are kept.
+    sample.grow(4);
+    tell(&sample.archive(), "1\nsent\n");
+    let third = sample.disk("third");
+    sample.ship(&[&third], &["--since", &receipt]).expect(0);
+    let ran = receive(&[&third], &there).expect(0);
+    assert!(ran.text().contains("is kept as events."), "{ran}");
+    assert_eq!(fs::read_to_string(there.join("events.jsonl")).unwrap(), "1\nsent\n");
+    let kept: Vec<PathBuf> = files(&there).into_iter().filter(|f| f.to_str().unwrap().starts_with("events.")).collect();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert!(kept.iter().any(|f| fs::read_to_string(there.join(f)).unwrap() == "1\nreceived\n"));
+    assert!(there.join("signatures/a.receiver.sig").exists() && there.join("signatures/a.operator.sig").exists());
+    run(Command::new("sha256sum").args(["-c", "--strict", "--quiet", "tagmanifest-sha256.txt"]).current_dir(&there)).expect(0);
+    holds_exactly(&there, &sample.maildir.items);
+    // A bag file that broke at the receiver is mended from any disk that has it.
+    damage(&there.join("manifest-sha256.txt"));
+    let ran = receive(&[], &there).expect(64);
+    assert!(ran.text().contains("no disk was given"), "{ran}");
+    receive(&[&third], &there).expect(0);
+    damage(&there.join("README.txt"));
+    receive(&[], &there).expect(1);
+    receive(&[&first], &there).expect(0);
+    run(&mut on(&there, "verify", &["--full"])).expect(0);
+}
+
+#[test]
+fn a_pack_that_rots_after_it_was_checked_is_not_shipped_either() {
+    let sample = Sample::new(22, 3, 8);
+    let folder = sample.archive().join("data/packs");
+    let first = sample.disk("first");
+    sample.ship(&[&first], &["--capacity", &sample.capacity(1)]).expect(1);
+    let left = files(&folder).into_iter().find(|f| !first.join("archive/data/packs").join(f).exists()).unwrap();
+    let path = folder.join(&left);
+    let (good, time) = (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().modified().unwrap());
+    damage(&path);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    let next = sample.disk("next");
+    let ran = sample.ship(&[&next], &[]).expect(2);
+    assert!(ran.text().contains(left.to_str().unwrap()) && !next.join("archive/data/packs").join(&left).exists(), "{ran}");
+    fs::write(&path, good).unwrap();
+    sample.ship(&[&next], &[]).expect(0);
+    let there = sample.path("there.floe");
+    receive(&[&next, &first], &there).expect(0);
+    same(&sample.archive(), &there);
+}
+
 #[test]
 fn an_archive_that_does_not_match_its_manifest_is_not_shipped() {
     let sample = Sample::new(5, 2, 4);
@@ -543,6 +677,16 @@ fn what_finds_no_room_is_said_before_anything_is_written() {
     }
     let ran = sample.ship(&[&disk, &sample.path("./disk")], &[]).expect(64);
     assert!(ran.text().contains("given twice"), "{ran}");
+    // Nobody's files are written over.
+    for name in ["README.txt", "SHA256SUMS", "archive"] {
+        fs::write(disk.join(name), "somebody's").unwrap();
+        let ran = sample.ship(&[&disk], &[]).expect(64);
+        assert!(ran.text().contains(name) && files(&disk).len() == 1, "{ran}");
+        fs::remove_file(disk.join(name)).unwrap();
+    }
+    fs::write(disk.join("holiday.jpg"), "somebody's").unwrap();
+    sample.ship(&[&disk], &[]).expect(0);
+    assert!(disk.join("holiday.jpg").exists());
 }
 
 /// A disk of its own file system, mounted.

@@ -4,7 +4,7 @@
 //! So a collection that did not change keeps its tree, and a proof reads one listing only. Every leaf is blinded by a nonce that
 //! comes from a secret in the archive: without it the neighbours in a proof could be guessed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -45,6 +45,8 @@ pub struct Branch {
     pub nonce: Digest,
     /// Root of the collection's own tree.
     pub merkle: Digest,
+    /// Hash of the collection's leaf in the upper tree.
+    pub leaf: Digest,
 }
 
 /// The leaf of a collection in the upper tree, before it is hashed: JSON in this order of members.
@@ -309,8 +311,8 @@ pub struct TreesWriter {
     key: Digest,
     /// Roots of collections' trees by the collection's listing, of this run and the one before.
     known: HashMap<Digest, Digest>,
-    /// For each account what goes into the upper tree: the leaves and what they are made of.
-    accounts: BTreeMap<String, Vec<(Branch, Digest)>>,
+    /// For each account what goes into the upper tree.
+    accounts: BTreeMap<String, Vec<Branch>>,
     /// Why there will be no tree.
     failed: Option<Error>,
 }
@@ -371,7 +373,7 @@ impl TreesWriter {
                 return Ok(());
             };
             let (nonce, leaf) = self.blinding.leaf(Level::Collection, &collection_leaf(account, entry, merkle)?);
-            all.push((Branch { nonce, merkle }, leaf));
+            all.push(Branch { nonce, merkle, leaf });
         }
         self.accounts.entry(account.to_owned()).or_default().extend(all);
         Ok(())
@@ -386,8 +388,8 @@ impl TreesWriter {
             return Ok(Err(e));
         }
         let (mut tree, mut listing) = (Tree::default(), ListingWriter::default());
-        for (branch, leaf) in std::mem::take(&mut self.accounts).into_values().flatten() {
-            tree.push(leaf);
+        for branch in std::mem::take(&mut self.accounts).into_values().flatten() {
+            tree.push(branch.leaf);
             listing.push(writer, &line(&branch)?)?;
         }
         let collections = listing.finish(writer)?;
@@ -400,19 +402,28 @@ fn known(archive: &Archive, accounts: &[AccountEntry], merkle: &Merkle) -> Resul
     let mut branches = branches(archive, merkle)?.into_iter();
     let mut known = HashMap::new();
     for account in accounts {
-        known.extend(archive.collections(account)?.iter().map(|c| c.listing).zip(branches.by_ref().map(|b| b.merkle)));
+        let own: Vec<Branch> = branches.by_ref().take(usize::try_from(account.collections).unwrap_or(usize::MAX)).collect();
+        // What was forgotten or is damaged is not there to be found unchanged.
+        let entries = archive.collections(account).unwrap_or_default();
+        known.extend(entries.iter().map(|c| c.listing).zip(own.iter().map(|b| b.merkle)));
     }
     Ok(known)
 }
 
 /// Calculates the trees of snapshots anew; what it finds wrong goes to their findings.
-#[derive(Default)]
-pub(super) struct TreesCheck {
+pub(super) struct TreesCheck<'a> {
+    /// Listings that may be missing: for what was in them the snapshot's own word is taken.
+    forgotten: &'a HashSet<Digest>,
     /// Roots of collections' trees by secret and listing: snapshots share most of them.
     known: HashMap<(Digest, Digest), Digest>,
 }
 
-impl TreesCheck {
+impl<'a> TreesCheck<'a> {
+    /// A check that has seen nothing.
+    pub(super) fn new(forgotten: &'a HashSet<Digest>) -> Self {
+        TreesCheck { forgotten, known: HashMap::new() }
+    }
+
     /// Does the snapshot's root have the root of its trees? A snapshot without trees is of an older floe.
     pub(super) fn snapshot(&mut self, archive: &Archive, snapshot: &Snapshot, found: &mut Findings) {
         let Some(merkle) = &snapshot.root.merkle else { return };
@@ -425,24 +436,46 @@ impl TreesCheck {
 
     fn again(&mut self, archive: &Archive, root: &Root, merkle: &Merkle) -> Result<bool> {
         let blinding = Blinding::of(archive, merkle)?;
-        let (mut tree, mut said) = (Tree::default(), branches(archive, merkle)?.into_iter());
+        let said = branches(archive, merkle)?;
+        let mut tree = Tree::default();
+        said.iter().for_each(|branch| tree.push(branch.leaf));
+        if tree.size() != merkle.size || tree.root() != merkle.root {
+            return Ok(false);
+        }
+        let mut said = said.into_iter();
         for account in &root.accounts {
-            let entries = archive.collections(account)?;
-            let new: Vec<Digest> =
-                entries.iter().map(|e| e.listing).filter(|l| !self.known.contains_key(&(merkle.key, *l))).collect();
-            let trees: Result<Vec<_>> =
-                new.into_par_iter().map(|l| Ok(((merkle.key, l), tree_of(archive, &blinding, l)?))).collect();
-            self.known.extend(trees?);
-            for entry in &entries {
-                let Some(own) = self.known.get(&(merkle.key, entry.listing)).copied() else { return Ok(false) };
-                let (nonce, leaf) = blinding.leaf(Level::Collection, &collection_leaf(&account.account, entry, own)?);
-                if said.next() != Some(Branch { nonce, merkle: own }) {
-                    return Ok(false);
-                }
-                tree.push(leaf);
+            let own: Vec<Branch> = said.by_ref().take(usize::try_from(account.collections).unwrap_or(usize::MAX)).collect();
+            if own.len() as u64 != account.collections || !self.account(archive, (&blinding, merkle.key), account, &own)? {
+                return Ok(false);
             }
         }
-        Ok(said.next().is_none() && tree.size() == merkle.size && tree.root() == merkle.root)
+        Ok(said.next().is_none())
+    }
+
+    /// Is what is said of an account's collections what their listings give?
+    fn account(
+        &mut self,
+        archive: &Archive,
+        (blinding, key): (&Blinding, Digest),
+        account: &AccountEntry,
+        said: &[Branch],
+    ) -> Result<bool> {
+        if self.forgotten.contains(&account.listing) {
+            return Ok(true);
+        }
+        let entries = archive.collections(account)?;
+        let is_new = |l: &Digest| !self.forgotten.contains(l) && !self.known.contains_key(&(key, *l));
+        let new: Vec<Digest> = entries.iter().map(|e| e.listing).filter(is_new).collect();
+        let trees: Result<Vec<_>> = new.into_par_iter().map(|l| Ok(((key, l), tree_of(archive, blinding, l)?))).collect();
+        self.known.extend(trees?);
+        for (entry, branch) in entries.iter().zip(said) {
+            let merkle = self.known.get(&(key, entry.listing)).copied().unwrap_or(branch.merkle);
+            let (nonce, leaf) = blinding.leaf(Level::Collection, &collection_leaf(&account.account, entry, merkle)?);
+            if *branch != (Branch { nonce, merkle, leaf }) {
+                return Ok(false);
+            }
+        }
+        Ok(entries.len() == said.len())
     }
 }
 

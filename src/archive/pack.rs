@@ -82,6 +82,8 @@ const PACK_ENTRIES: u64 = 1 << 18;
 pub const FRAME_STORED_MAX_BYTES: usize = FRAME_MAX_BYTES + (1 << 20);
 const BLOCK: usize = 512;
 const TRAILER: &str = "pack.json";
+/// Most bytes of a block of a frame.
+const BLOCK_MAX_BYTES: usize = 128 << 10;
 /// What a frame begins with.
 pub const FRAME_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const SEEK_MAGIC: u32 = 0x184D_2A5E;
@@ -348,14 +350,56 @@ pub fn walk_frames(store: &dyn Store, name: &str, size: u64) -> Vec<FrameSpan> {
     frames
 }
 
-/// How many bytes the frame takes that begins here, compressed and decompressed; `None` where none begins that a pack could hold.
-pub fn frame_at(bytes: &[u8]) -> Option<(usize, u32)> {
-    if !bytes.starts_with(&FRAME_MAGIC) {
-        return None;
-    }
-    let content = zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten().filter(|n| *n <= FRAME_MAX_BYTES as u64)?;
-    let compressed = zstd::zstd_safe::find_frame_compressed_size(bytes).ok().filter(|n| *n <= FRAME_STORED_MAX_BYTES)?;
-    Some((compressed, content as u32))
+/// What was found where a frame may begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beginning {
+    /// Bytes that the frame takes, compressed and decompressed; `None` where none begins that a pack could hold.
+    pub frame: Option<(usize, u32)>,
+    /// Blocks that were looked at for this, which is what it cost.
+    pub blocks: u64,
+}
+
+/// Looks for a frame at the beginning of these bytes, block by block (RFC 8878 3.1.1), without decompressing anything.
+pub fn frame_at(bytes: &[u8]) -> Beginning {
+    let mut found = Beginning::default();
+    let bytes = bytes.get(..FRAME_STORED_MAX_BYTES).unwrap_or(bytes);
+    found.frame = frame_header(bytes).and_then(|(mut at, content, checksum)| {
+        loop {
+            found.blocks += 1;
+            let header = bytes.get(at..at + 3).map(|b| u32::from_le_bytes([b[0], b[1], b[2], 0]))?;
+            let size = (header >> 3) as usize;
+            if size > BLOCK_MAX_BYTES {
+                return None;
+            }
+            at += 3 + match header >> 1 & 3 {
+                0 | 2 => size,
+                1 => 1,
+                _ => return None,
+            };
+            if header & 1 == 1 {
+                let end = at + if checksum { 4 } else { 0 };
+                return (end <= bytes.len()).then_some((end, content));
+            }
+        }
+    });
+    found
+}
+
+/// Where the blocks of a frame begin, its content's size, and whether a checksum follows it.
+fn frame_header(bytes: &[u8]) -> Option<(usize, u32, bool)> {
+    let rest = bytes.strip_prefix(&FRAME_MAGIC)?;
+    let flags = *rest.first()?;
+    let single = flags >> 5 & 1 == 1;
+    let window = usize::from(!single);
+    let dictionary = [0, 1, 2, 4][usize::from(flags & 3)];
+    let size_bytes = [usize::from(single), 2, 4, 8][usize::from(flags >> 6)];
+    let at = 1 + window + dictionary;
+    let field = rest.get(at..at + size_bytes).filter(|f| !f.is_empty())?;
+    let mut content = [0; 8];
+    content[..size_bytes].copy_from_slice(field);
+    // Two bytes count from 256 on.
+    let content = u64::from_le_bytes(content) + if size_bytes == 2 { 256 } else { 0 };
+    (content <= FRAME_MAX_BYTES as u64).then_some((4 + at + size_bytes, content as u32, flags >> 2 & 1 == 1))
 }
 
 /// How many bytes the seek table takes that begins here.
@@ -400,6 +444,21 @@ mod tests {
         let spans = entries(&decompress(&compress(&frame, 3).unwrap(), frame.len() as u32).unwrap()).unwrap();
         let got: Vec<&[u8]> = spans.iter().map(|s| &frame[s.start..s.start + s.len]).collect();
         assert_eq!(got, data);
+    }
+
+    #[test]
+    fn a_frame_is_as_long_as_zstd_says() {
+        for (n, level) in [(0, 3), (1, 3), (200, 19), (300, 1), (70_000, 3), (3 << 20, 1)] {
+            let noise: Vec<u8> = (0..n).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 20) as u8).collect();
+            for frame in [noise, vec![7; n as usize]] {
+                let mut bytes = compress(&frame, level).unwrap();
+                let whole = bytes.len();
+                bytes.extend_from_slice(b"what follows");
+                assert_eq!(frame_at(&bytes).frame, Some((whole, frame.len() as u32)), "{n}");
+                assert_eq!(zstd::zstd_safe::find_frame_compressed_size(&bytes), Ok(whole));
+                assert_eq!(frame_at(&bytes[..whole - 1]).frame, None, "{n}");
+            }
+        }
     }
 
     #[test]

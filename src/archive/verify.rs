@@ -16,7 +16,6 @@ use crate::error::{Error, Result};
 use crate::model::{Digest, Hasher, Ledger};
 use crate::monitor::Monitor;
 use crate::proof::events::FILE as EVENTS;
-use crate::proof::tombstone;
 use crate::store::Store;
 
 /// What a check found.
@@ -43,6 +42,8 @@ pub struct Check {
     pub full: bool,
     /// Resolve every placement also in a quick check: is its object in one of the packs?
     pub present: bool,
+    /// Objects that may be missing, because a tombstone names them.
+    pub forgotten: HashSet<Digest>,
     /// Only this snapshot's listings and items (any unambiguous part of its name); the packs are checked all the same.
     pub snapshot: Option<String>,
 }
@@ -79,12 +80,11 @@ pub fn verify(archive: &Archive, check: &Check, monitor: &dyn Monitor) -> Result
     if snapshots.is_empty() && found.damage.is_empty() {
         found.warnings.push("no snapshot is committed yet".to_owned());
     }
-    let listings = Listings { archive, broken: &broken, check, forgotten: tombstone::forgotten(archive.store())? };
-    let (mut seen, mut trees) = (HashSet::new(), TreesCheck::default());
+    let listings = Listings { archive, broken: &broken, check };
+    let (mut seen, mut trees) = (HashSet::new(), TreesCheck::new(&check.forgotten));
     for snapshot in &snapshots {
         root(snapshot, &mut found);
-        // A tree of which something was removed for good cannot be made again.
-        if check.full && !listings.is_torn(snapshot) {
+        if check.full {
             trees.snapshot(archive, snapshot, &mut found);
         }
         // Snapshots share the listings of what did not change; each is read once.
@@ -146,20 +146,12 @@ struct Listings<'a> {
     archive: &'a Archive,
     broken: &'a Broken,
     check: &'a Check,
-    /// Objects that may be missing, because a tombstone names them.
-    forgotten: HashSet<Digest>,
 }
 
 impl Listings<'_> {
-    /// Is something of what the snapshot's trees are made of missing, because a tombstone names it?
-    fn is_torn(&self, snapshot: &Snapshot) -> bool {
-        let trees = snapshot.root.merkle.iter().flat_map(|merkle| [merkle.key, merkle.collections]);
-        trees.chain(snapshot.root.accounts.iter().map(|account| account.listing)).any(|object| self.is_forgotten(&object))
-    }
-
     /// Is it missing, and names a tombstone it?
     fn is_forgotten(&self, object: &Digest) -> bool {
-        self.forgotten.contains(object) && !self.archive.index().has_whole(self.archive.store(), object).unwrap_or(true)
+        self.check.forgotten.contains(object) && !self.archive.index().has_whole(self.archive.store(), object).unwrap_or(true)
     }
 
     fn account(&self, snapshot: &str, account: &AccountEntry) -> Findings {

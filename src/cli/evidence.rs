@@ -15,9 +15,10 @@ use crate::proof::evidence::{Done, Wanted, evidence};
 
 /// Show one item to somebody who may not see the others
 ///
-/// Writes a zip with the item, a proof that it is in the snapshot's root (RFC 6962), the root, the signatures and time stamps on it, a README for
-/// lawyers and a short Python script that checks it all without floe. Of other items nothing is shown; the root names the accounts. It is of the newest
-/// snapshot that has the item. Where an item lies in several folders the first is shown: --account and --collection choose another one.
+/// Writes a zip with the item, a proof that it is in the snapshot's root (RFC 6962), the root, the signatures and time stamps
+/// on it, a README for lawyers and a short Python script that checks it all without floe. Of other items nothing is shown; the
+/// root names the accounts. It is of the newest snapshot that has the item. Where an item lies in several folders the first is
+/// shown: --account and --collection choose another one.
 ///
 /// Example: floe evidence acme.floe 5f2c81d0 --out case-17.zip
 #[derive(Debug, clap::Args)]

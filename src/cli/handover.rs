@@ -13,9 +13,10 @@ use crate::proof::handover::{Handover, look, write};
 
 /// Write the sheet that goes with an archive, to print and to sign
 ///
-/// One page of A4 as HTML: what the archive is, how much is in it, the fingerprints of the snapshot's root and of the manifest in groups of digits and in
-/// words (BIP 39, English), signatures, time stamps, events, and lines to sign for who gives, carries and receives it. Up to 20 accounts are named one by
-/// one. Nothing is loaded from outside, and there is no script. The archive is not checked for it: `floe verify` does that.
+/// One page of A4 as HTML: what the archive is, how much is in it, the fingerprints of the snapshot's root and of the manifest
+/// in groups of digits and in words (BIP 39, English), signatures, time stamps, events, and lines to sign for who gives,
+/// carries and receives it. Up to 20 accounts are named one by one. Nothing is loaded from outside, and there is no script. The
+/// archive is not checked for it: `floe verify` does that.
 ///
 /// Example: floe handover acme.floe --out sheet.html
 #[derive(Debug, clap::Args)]

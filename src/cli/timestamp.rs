@@ -11,10 +11,11 @@ use crate::proof::timestamp::{Question, Stamp, attach, request};
 
 /// Have a time-stamping authority attest when a snapshot was there
 ///
-/// --request writes a question (RFC 3161) with the SHA-256 of the snapshot's root into timestamps/ of the archive, to be carried to any
-/// time-stamping authority, by whatever machine has a network. Nothing of the archive but that digest is in it. --attach keeps the authority's answer there, when it
-/// is a granted one and belongs to the question. Both can be repeated, and several authorities can be asked. `floe verify` checks that answers are of their
-/// roots; who gave them is checked by openssl with the authority's certificate, and the command is printed.
+/// --request writes a question (RFC 3161) with the SHA-256 of the snapshot's root into timestamps/ of the archive, to be
+/// carried to any time-stamping authority, by whatever machine has a network. Nothing of the archive but that digest is in it.
+/// --attach keeps the authority's answer there, when it is a granted one and belongs to the question. Both can be repeated, and
+/// several authorities can be asked. `floe verify` checks that answers are of their roots; who gave them is checked by openssl
+/// with the authority's certificate, and the command is printed.
 ///
 /// Example: floe timestamp acme.floe --request
 ///

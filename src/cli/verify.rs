@@ -16,7 +16,7 @@ use crate::proof::key::{self, Demanded};
 use crate::proof::signature::Signature;
 use crate::proof::since::{self, Since};
 use crate::proof::timestamp::{self, Stamp};
-use crate::proof::{self, RootFile};
+use crate::proof::{self, RootFile, tombstone};
 use crate::report;
 
 /// Check that an archive is intact
@@ -75,14 +75,15 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     let demanded = args.signed_by.iter().map(|file| key::read_public(file)).collect::<Result<Vec<_>>>()?.concat();
     let since = args.since.as_deref().map(since::digest_of).transpose()?;
     let archive = Archive::open(&args.archive)?;
-    let check = Check { full: args.full, present: since.is_some(), snapshot: args.snapshot.clone() };
+    let forgotten = tombstone::forgotten(archive.store())?;
+    let check = Check { full: args.full, present: since.is_some(), forgotten, snapshot: args.snapshot.clone() };
     let begun = Instant::now();
     let mut found = archive::verify(&archive, &check, &Terminal::new(args.json))?;
     let stamps = timestamp::check(archive.store(), &mut found)?;
+    parity::check(archive.store(), &mut found)?;
     let signatures = proof::check(&archive, &mut found)?;
     let signed = signed_by(&archive, &args, &demanded, &signatures, &mut found)?;
     let since = since.map(|root| since::check(&archive, root, &mut found.damage)).transpose()?;
-    parity::check(archive.store(), &mut found)?;
     // The report tells of this check itself, so it comes before the record does.
     let report = args.report.as_ref().map(|to| report::of_check(to, (&archive, &args.archive), &check, &found, begun.elapsed()));
     if args.record

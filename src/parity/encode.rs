@@ -199,7 +199,7 @@ mod tests {
         for bytes in [SMALL_BYTES + 1, 1 << 20, 10 << 20, 256 << 20, 1 << 30, 1 << 40] {
             let layout = Layout::of(bytes, 5);
             assert!(layout.slices <= SLICES && layout.slices * layout.slice_bytes >= bytes, "{layout:?}");
-            assert!(layout.recovery * 20 >= layout.slices && layout.slice_bytes % UNIT == 0, "{layout:?}");
+            assert!(layout.recovery * 20 >= layout.slices && layout.slice_bytes.is_multiple_of(UNIT), "{layout:?}");
         }
         assert_eq!(Layout::of(256 << 20, 5).recovery, 24);
     }

@@ -56,7 +56,7 @@ pub fn power(x: u16, exponent: u32) -> u16 {
 
 /// The constants of the first `count` input slices: the powers of two that have the full order.
 pub fn constants(count: usize) -> Vec<u16> {
-    let full = |n: &u64| [3, 5, 17, 257].iter().all(|prime| n % prime != 0);
+    let full = |n: &u64| ![3, 5, 17, 257].iter().any(|prime| n.is_multiple_of(*prime));
     (1..u64::from(ORDER)).filter(full).take(count).map(power_of_two).collect()
 }
 

@@ -19,7 +19,7 @@ use crate::store::{Store, StoredFile};
 /// Bytes of slices that are summed up at once.
 const BATCH_BYTES: u64 = 8 << 20;
 /// Most slices that are made anew together: the work grows with the third power of their number.
-const MISSING_MAX: usize = 4096;
+const MISSING_MAX: usize = 2048;
 
 /// A set, and where its slices were found.
 pub struct Located<'a> {

@@ -3,14 +3,13 @@
 //! A mended file is written under another name, checked, and takes its place by a rename. What lay there goes to the folder `damaged/` and is
 //! removed only when a full check has found the whole archive intact. Killed at any moment, the next run finds everything by content.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::Write as _;
 use std::path::Path;
 
 use jiff::Timestamp;
 use rayon::prelude::*;
 
-use super::check::check;
 use super::mend::Located;
 use super::name::{ROOTS, Said, last, place_of};
 use super::packet::each_piece;
@@ -20,7 +19,7 @@ use crate::archive::{self, Archive, Check, Findings, bag, rebuild_index, tags};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Digest, Hasher};
 use crate::monitor::Monitor;
-use crate::proof::events;
+use crate::proof::{events, tombstone};
 use crate::store::{LocalStore, Store, StoredFile, Upload};
 
 /// Where damaged files lie until the archive is found intact.
@@ -105,8 +104,9 @@ pub fn repair(path: &Path, monitor: &dyn Monitor) -> Result<Repaired> {
         rebuild_index(path)?;
     }
     let archive = Archive::open(path)?;
-    report.findings = archive::verify(&archive, &Check { full: true, ..Check::default() }, monitor)?;
-    check(archive.store(), &mut report.findings)?;
+    let check = Check { full: true, forgotten: tombstone::forgotten(archive.store())?, ..Check::default() };
+    report.findings = archive::verify(&archive, &check, monitor)?;
+    super::check(archive.store(), &mut report.findings)?;
     if report.findings.damage.is_empty() && report.lacking.is_empty() {
         let _lock = store.lock()?;
         for file in store.list(DAMAGED)? {
@@ -151,6 +151,8 @@ struct Bench<'a> {
     sets: &'a [Set],
     seen: Vec<Seen>,
     wanted: BTreeMap<String, Wanted>,
+    /// Packs that were removed for good: nothing makes them again.
+    removed: HashSet<String>,
     /// The lines of the manifest that make sense.
     manifest: Vec<(Digest, String)>,
     /// Are all bag files what the tag manifest says?
@@ -173,7 +175,8 @@ impl<'a> Bench<'a> {
             .collect();
         monitor.done();
         let (manifest, bag_is_whole) = read_bag(store)?;
-        let mut bench = Bench { store, sets, seen, wanted: BTreeMap::new(), manifest, bag_is_whole };
+        let removed = tombstone::removed_packs(store)?;
+        let mut bench = Bench { store, sets, seen, wanted: BTreeMap::new(), manifest, bag_is_whole, removed };
         bench.list_wanted();
         Ok(bench)
     }
@@ -190,7 +193,7 @@ impl<'a> Bench<'a> {
             }
         }
         for file in self.sets.iter().flat_map(|set| &set.files) {
-            let Some(place) = place_of(&file.name) else { continue };
+            let Some(place) = place_of(&file.name).filter(|place| !self.removed.contains(place)) else { continue };
             let Some(said) = Said::by(&place) else { continue };
             self.wanted.entry(place).or_insert(Wanted { said, listed: None, bytes: None }).bytes = Some(file.bytes);
         }
@@ -221,7 +224,7 @@ impl<'a> Bench<'a> {
         for (name, wanted) in needy {
             let outcome = match self.elsewhere(&name, &wanted)? {
                 Some(mended) => Ok(mended),
-                None => self.from_recovery(&name, &wanted, report)?,
+                None => self.make(&name, &wanted, report)?,
             };
             match outcome {
                 Ok(mended) => report.mended.push(mended),
@@ -254,17 +257,12 @@ impl<'a> Bench<'a> {
     }
 
     /// Makes the file from what is left of it and recovery data, with the first set that suffices.
-    fn from_recovery(
-        &mut self,
-        name: &str,
-        wanted: &Wanted,
-        report: &mut Repaired,
-    ) -> Result<std::result::Result<Mended, Lacking>> {
+    fn make(&mut self, name: &str, wanted: &Wanted, report: &mut Repaired) -> Result<std::result::Result<Mended, Lacking>> {
         let mut lacking = Lacking { file: name.to_owned(), slices: None, why: "it has no recovery data".to_owned() };
         let sets = self.sets;
         for set in sets {
             let Some(number) = set.files.iter().position(|f| place_of(&f.name).as_deref() == Some(name)) else { continue };
-            match self.from_set((set, number), name, wanted, report) {
+            match self.make_with((set, number), name, wanted, report) {
                 Ok(Ok(mended)) => return Ok(Ok(mended)),
                 Ok(Err(shortage)) => {
                     let (missing, recovery) = (shortage.missing, shortage.recovery);
@@ -283,7 +281,7 @@ impl<'a> Bench<'a> {
         Ok(Err(lacking))
     }
 
-    fn from_set(
+    fn make_with(
         &mut self,
         (set, number): (&Set, usize),
         name: &str,

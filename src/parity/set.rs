@@ -184,3 +184,92 @@ fn protected(about: &[u8], sums: &[u8], slice_bytes: u64) -> Option<Protected> {
     let is_right = slices.len() as u64 == bytes.div_ceil(slice_bytes);
     is_right.then_some(Protected { name, bytes, md5: number(about, 16)?, md5_16k: number(about, 32)?, slices })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::LocalStore;
+
+    const SLICE: usize = 64;
+
+    /// A recovery file of one file with three slices; what is in the recovery slices does not matter here.
+    fn sample() -> Vec<u8> {
+        let sums = (0..3).map(|n| SliceSum { md5: [n; 16], crc: u32::from(n) }).collect();
+        let file = Protected { name: "x.tar".into(), bytes: 150, md5: [1; 16], md5_16k: [2; 16], slices: sums };
+        let (set, mut bytes) = Set::critical(SLICE as u64, &file);
+        for exponent in 0..2u32 {
+            bytes.extend(packet(&set, Kind::Recovery, &[&exponent.to_le_bytes()[..], &[7; SLICE]].concat()));
+        }
+        bytes.extend(packet(&set, Kind::Creator, &padded("floe")));
+        bytes
+    }
+
+    fn with_file<T>(bytes: &[u8], test: impl FnOnce(&LocalStore) -> T) -> T {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::new(folder.path());
+        let _lock = store.lock().unwrap();
+        let mut upload = store.upload().unwrap();
+        upload.write_all(bytes).unwrap();
+        upload.finish("parity/x.par2").unwrap();
+        test(&store)
+    }
+
+    fn state(bytes: &[u8]) -> bool {
+        let size = bytes.len() as u64;
+        with_file(bytes, |store| matches!(state_of(store, ("parity/x.par2", size), ("x.tar", 150)), State::Whole(2)))
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        let sets = with_file(&sample(), |store| read_sets(store).unwrap());
+        let [set] = sets.as_slice() else { panic!("{sets:?}") };
+        assert_eq!((set.slice_bytes, set.inputs(), set.recovery.len()), (64, 3, 2));
+        assert_eq!((set.files[0].name.as_str(), set.files[0].bytes), ("x.tar", 150));
+        assert!(state(&sample()));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_noticed() {
+        let good = sample();
+        for at in (0..good.len()).step_by(3) {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            assert!(!state(&bad), "bit in byte {at}");
+            assert!(!state(&good[..at]), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn what_is_between_packets_is_passed_over() {
+        let good = sample();
+        let shifted = [b"PAR2\0PKT junk", &good[..], b"more junk"].concat();
+        let sets = with_file(&shifted, |store| read_sets(store).unwrap());
+        assert_eq!(sets.len(), 1);
+        assert_eq!(sets[0].recovery.len(), 2);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_bytes_are_read_without_harm(at in 0usize..600, junk in any::<Vec<u8>>()) {
+            let mut bytes = sample();
+            let at = at.min(bytes.len());
+            bytes.splice(at..(at + junk.len()).min(sample().len()), junk);
+            for set in with_file(&bytes, |store| read_sets(store).unwrap()) {
+                prop_assert!(set.slice_bytes == SLICE as u64 && set.inputs() == 3);
+            }
+        }
+
+        #[test]
+        fn any_body_of_a_main_packet_is_read_without_harm(body in any::<Vec<u8>>()) {
+            let mut body = body;
+            body.resize(body.len().next_multiple_of(4), 0);
+            let bytes = [packet(&md5(&body), Kind::Main, &body), sample()].concat();
+            with_file(&bytes, |store| read_sets(store).unwrap());
+        }
+    }
+}

@@ -294,14 +294,7 @@ fn in_snapshot(archive: &Archive, snapshot: &Snapshot, merkle: &Merkle, found: &
     let before = snapshot.root.accounts.iter().take_while(|a| **a != found.account).map(|a| a.collections).sum::<u64>();
     let index = before + found.number as u64;
     let mut path = merkle::Path::new(index, merkle.size);
-    let mut all = branches.iter();
-    for account in &snapshot.root.accounts {
-        for entry in archive.collections(account)? {
-            let branch = all.next().ok_or_else(fewer)?;
-            let line = merkle::collection_leaf(&account.account, &entry, branch.merkle)?;
-            path.push(merkle::leaf_of(&branch.nonce, &Digest::of(&line)));
-        }
-    }
+    branches.iter().for_each(|branch| path.push(branch.leaf));
     let own = usize::try_from(index).ok().and_then(|i| branches.get(i)).ok_or_else(fewer)?;
     let line = merkle::collection_leaf(&found.account.account, &found.collection, own.merkle)?;
     let line = String::from_utf8(line).map_err(|e| Error::new(Kind::Internal, "a collection's leaf is no text").because(e))?;

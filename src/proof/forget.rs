@@ -93,7 +93,8 @@ pub fn run(path: &Path, request: &Request, key: Option<&PrivateKey>, monitor: &d
 
 /// A quick check finds no damage.
 fn intact(archive: &Archive, monitor: &dyn Monitor) -> Result<()> {
-    let mut found = archive::verify(archive, &Check::default(), monitor)?;
+    let check = Check { forgotten: tombstone::forgotten(archive.store())?, ..Check::default() };
+    let mut found = archive::verify(archive, &check, monitor)?;
     super::check(archive, &mut found)?;
     match found.damage.first() {
         Some(first) => Err(Error::damage(format!("nothing is removed from a damaged archive: {first}")).hint("see floe verify")),
@@ -219,9 +220,6 @@ impl<'a> Reached<'a> {
 
     /// What of a snapshot belongs to no account.
     fn rest(&mut self, snapshot: &Snapshot) -> Result<()> {
-        let root = &snapshot.root;
-        let trees = root.merkle.iter().flat_map(|merkle| [merkle.key, merkle.collections]);
-        let all: Vec<Digest> = [root.leftovers, root.directory].into_iter().flatten().chain(trees).collect();
-        all.into_iter().try_for_each(|object| self.object(object))
+        [snapshot.root.leftovers, snapshot.root.directory].into_iter().flatten().try_for_each(|object| self.object(object))
     }
 }

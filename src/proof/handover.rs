@@ -28,7 +28,7 @@ const MANIFEST_MAX_BYTES: u64 = 1 << 30;
 /// Accounts that are named one by one; with more of them the page would not do.
 const ACCOUNTS: usize = 20;
 /// Signatures and time stamps that are named one by one.
-const LISTED: usize = 4;
+const LISTED: usize = 3;
 
 /// A digest for people.
 #[derive(Clone, Debug, Serialize)]
@@ -202,7 +202,7 @@ fn head(sheet: &mut Sheet, handover: &Handover) {
     sheet.raw("<title>Handover of archive ").text(&handover.snapshot).raw("</title><style>").raw(STYLE);
     sheet.raw("</style></head><body><h1>Handover of a floe archive</h1><p>Snapshot <b>").text(&handover.snapshot);
     sheet.raw("</b>, made ").text(&handover.created.strftime("%F %T UTC").to_string());
-    sheet.raw(". Sheet printed by floe ").raw(env!("CARGO_PKG_VERSION")).raw(" on ");
+    sheet.raw(". Printed by floe ").raw(env!("CARGO_PKG_VERSION")).raw(" on ");
     sheet.text(&Timestamp::now().strftime("%F %T UTC").to_string()).raw(".</p>");
 }
 
@@ -252,12 +252,22 @@ fn custody(sheet: &mut Sheet, handover: &Handover) {
         Some(_) => format!("{}: DOES NOT HOLD, {}", s.role, s.file),
     };
     let signatures: Vec<String> = handover.signatures.iter().map(by).collect();
-    let stamps: Vec<String> = handover.timestamps.iter().map(|s| format!("{}, {}", s.at, s.file)).collect();
-    sheet.raw("<h2>Signatures on the root</h2>");
+    let stamps: Vec<String> = handover
+        .timestamps
+        .iter()
+        .map(|s| {
+            format!(
+                "{}, answer {}",
+                s.at,
+                s.file.rsplit('/').next().unwrap_or_default().trim_start_matches(&*handover.snapshot).trim_start_matches('.')
+            )
+        })
+        .collect();
+    sheet.raw("<div class=\"two\"><div><h2>Signatures on the root</h2>");
     sheet.list(&signatures, "None when this sheet was printed.");
-    sheet.raw("<div class=\"two\"><div><h2>Time stamps of the root</h2>");
+    sheet.raw("</div><div><h2>Time stamps of the root</h2>");
     sheet.list(&stamps, "None when this sheet was printed.");
-    sheet.raw("</div><div><h2>Record of events</h2><p>");
+    sheet.raw("<h2>Record of events</h2><p>");
     match &handover.last_event {
         Some(last) => sheet.number(handover.events).raw(" events; the last: ").text(last).raw("."),
         None => sheet.raw("None when this sheet was printed."),

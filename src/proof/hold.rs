@@ -1,4 +1,4 @@
-//! Holds: accounts of which nothing may be removed, in `data/holds/` (docs/format.md section 17).
+//! Holds: accounts of which nothing may be removed, in `data/holds/` (docs/format.md section 12).
 
 use std::collections::BTreeMap;
 use std::path::Path;

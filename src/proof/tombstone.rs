@@ -1,4 +1,4 @@
-//! Tombstones: what was removed for good, when, by whom and why, signed, in `data/tombstones/` (docs/format.md section 17).
+//! Tombstones: what was removed for good, when, by whom and why, signed, in `data/tombstones/` (docs/format.md section 12).
 
 use std::collections::HashSet;
 
@@ -134,28 +134,31 @@ pub fn forgotten(store: &dyn Store) -> Result<HashSet<Digest>> {
     Ok(all(store)?.into_iter().filter_map(Result::ok).flat_map(|signed| signed.tombstone.objects).collect())
 }
 
-/// Removes what is left of packs that tombstones name; for whoever holds the writer's lock. Were any there?
+/// Names of the packs that tombstones say are removed.
+///
+/// # Errors
+/// `Kind::Storage` when the archive cannot be read.
+pub fn removed_packs(store: &dyn Store) -> Result<HashSet<String>> {
+    let good = all(store)?.into_iter().filter_map(Result::ok);
+    Ok(good.flat_map(|signed| signed.tombstone.old_packs).map(|d| pack_name(&d)).collect())
+}
+
+/// Removes what is left of packs that tombstones name, and their recovery data, from which they could be made again; for whoever holds the
+/// writer's lock. Were any there?
 ///
 /// # Errors
 /// `Kind::Storage` when the archive cannot be read or written.
 pub(crate) fn finish(store: &dyn Store) -> Result<bool> {
-    let old: HashSet<String> = all(store)?
-        .into_iter()
-        .filter_map(Result::ok)
-        .flat_map(|signed| signed.tombstone.old_packs)
-        .map(|d| pack_name(&d))
-        .collect();
+    let old = removed_packs(store)?;
     if old.is_empty() {
         return Ok(false);
     }
-    // Recovery data holds bytes of what it was made for, and would have a repair look for the pack.
-    let is_old = |file: &str| old.iter().any(|pack| file.starts_with(pack.trim_start_matches("data/packs/")));
-    let parity: Vec<String> = store.list("parity")?.into_iter().map(|file| file.name).collect();
-    for file in parity.iter().filter(|file| is_old(file.trim_start_matches("parity/"))) {
-        store.discard(file)?;
+    let digests: HashSet<&str> = old.iter().filter_map(|name| digest_in(name)).collect();
+    let of_old = |name: &str| digest_in(name).is_some_and(|digest| digests.contains(digest));
+    let mut left = Vec::new();
+    for folder in ["data/packs", "parity", "damaged"] {
+        left.extend(store.list(folder)?.into_iter().map(|file| file.name).filter(|name| of_old(name)));
     }
-    let left: Vec<String> =
-        store.list("data/packs")?.into_iter().map(|file| file.name).filter(|name| old.contains(name)).collect();
     if left.is_empty() {
         return Ok(false);
     }
@@ -167,4 +170,9 @@ pub(crate) fn finish(store: &dyn Store) -> Result<bool> {
     }
     left.iter().try_for_each(|name| store.discard(name))?;
     Ok(true)
+}
+
+/// The digest that a file's name begins with.
+fn digest_in(name: &str) -> Option<&str> {
+    name.rsplit('/').next().and_then(|name| name.split('.').next()).filter(|digest| digest.len() == 64)
 }

@@ -13,7 +13,6 @@ use super::model::{Class, Event, Example, Fixity, Job, Outcome, Report, Source};
 use crate::archive::{Archive, Check, CollectionEntry, Findings, Snapshot};
 use crate::error::{Error, Result};
 use crate::model::{Digest, Exception, Ledger};
-use crate::proof::tombstone;
 
 /// Begins the report of a job on a snapshot of an archive: header, scope, custody, and the steps that anybody can repeat.
 ///
@@ -108,8 +107,7 @@ pub fn of_check(folder: &Path, archive: (&Archive, &Path), check: &Check, found:
     custody::add_signatures(&mut builder, archive.0)?;
     if let Some(mut snapshot) = snapshot {
         // What a tombstone accounts for is told by the findings.
-        let forgotten = tombstone::forgotten(archive.0.store())?;
-        let is_there = |listing: &Digest| !forgotten.contains(listing) || archive.0.contains(listing).unwrap_or(true);
+        let is_there = |listing: &Digest| !check.forgotten.contains(listing) || archive.0.contains(listing).unwrap_or(true);
         snapshot.root.accounts.retain(|account| is_there(&account.listing));
         snapshot.root.leftovers = snapshot.root.leftovers.filter(is_there);
         add_snapshot(&mut builder, archive.0, &snapshot)?;

@@ -18,6 +18,12 @@ use crate::snapshot::sort_of;
 
 /// Bytes of a file that are held in memory; a frame fits several times.
 const WINDOW_BYTES: usize = 3 * FRAME_STORED_MAX_BYTES;
+/// What may be spent in vain on a file, in bytes decompressed: so much, and so many times its size. Damage costs a frame's worth each
+/// time; only a file made for it costs more.
+const PATIENCE_BYTES: u64 = 1 << 30;
+const PATIENCE_TIMES: u64 = 64;
+/// What looking at a block costs.
+const BLOCK_COSTS: u64 = 64;
 /// Largest root that is looked at.
 const ROOT_MAX_BYTES: u64 = 256 << 20;
 const AGE: &[u8] = b"age-encryption.org/v1\n";
@@ -165,11 +171,12 @@ impl Heap {
         monitor: &dyn Monitor,
     ) -> Result<()> {
         let (mut offset, mut good, mut bad) = (0, 0, Vec::<(u64, u64)>::new());
-        while offset < window.size {
+        let mut patience = PATIENCE_BYTES + PATIENCE_TIMES * window.size;
+        while offset < window.size && patience > 0 {
             let unreadable =
                 |e| Error::io(Kind::Source, "a file cannot be read any further", Path::new(shown), e).with("offset", offset);
             let rest = window.at(offset).map_err(unreadable)?;
-            let step = match whole_frame(rest) {
+            let step = match whole_frame(rest, &mut patience) {
                 Some((compressed, frame, entries)) => {
                     good += 1;
                     let at = FrameAt { file: number, offset, compressed, bytes: frame.len() as u32 };
@@ -192,6 +199,12 @@ impl Heap {
             };
             offset += step as u64;
             monitor.advance(0, step as u64);
+        }
+        if offset < window.size {
+            let left = window.size - offset;
+            done.damage.push(format!(
+                "{shown}: too much of it looks like a frame and is none; {left} bytes at its end were not searched"
+            ));
         }
         if good > 0 || looks_like_pack {
             done.packs += 1;
@@ -216,9 +229,19 @@ impl Heap {
     }
 }
 
-/// The frame that these bytes begin with, if it is whole and one of a pack.
-fn whole_frame(bytes: &[u8]) -> Option<(usize, Vec<u8>, Vec<EntrySpan>)> {
-    let (compressed, content) = pack::frame_at(bytes)?;
+/// The frame that these bytes begin with, if it is whole and one of a pack. What a vain attempt costs is taken from `patience`.
+fn whole_frame(bytes: &[u8], patience: &mut u64) -> Option<(usize, Vec<u8>, Vec<EntrySpan>)> {
+    let found = pack::frame_at(bytes);
+    let content = found.frame.map_or(0, |(_, content)| u64::from(content));
+    let whole = decompressed(bytes, found.frame);
+    if whole.is_none() {
+        *patience = patience.saturating_sub(BLOCK_COSTS * found.blocks + content);
+    }
+    whole
+}
+
+fn decompressed(bytes: &[u8], frame: Option<(usize, u32)>) -> Option<(usize, Vec<u8>, Vec<EntrySpan>)> {
+    let (compressed, content) = frame?;
     let frame = pack::decompress(bytes.get(..compressed)?, content).ok()?;
     let entries = pack::entries(&frame).ok()?;
     Some((compressed, frame, entries))

@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::sheet::{Contents, ListedFile, ROOTS, SHEET_MAX_BYTES, read_small, to_json};
+use super::sheet::{Contents, DISKS_MAX, ListedFile, ROOTS, SHEET_MAX_BYTES, read_small, to_json};
 use crate::error::{Error, Kind, Result};
 use crate::export::dir::Dir;
 use crate::model::{Digest, printable};
@@ -82,6 +82,9 @@ impl Receipt {
         let receipt: Receipt = serde_json::from_slice(&bytes).map_err(|e| bad().because(e))?;
         if receipt.format != FORMAT || receipt.version != VERSION {
             return Err(bad().hint("'floe receive' writes receipts; a newer floe may be able to read this one"));
+        }
+        if receipt.disks > DISKS_MAX {
+            return Err(bad());
         }
         Ok((receipt, Digest::of(&bytes)))
     }

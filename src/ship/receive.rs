@@ -8,18 +8,14 @@ use serde::Serialize;
 use super::copy::{Copied, copy, put};
 use super::receipt::{Missing, Receipt};
 use super::send;
-use super::session::{self, Session, clear, split};
+use super::session::{self, Session, TOLD_MAX_BYTES, clear, is_bag_file, split};
 use super::sheet::{ListedFile, NOT_SHIPPED, SHEET, Sheet, is_payload, read_small};
-use crate::archive::bag::TAG_FILES;
 use crate::archive::tags;
 use crate::error::{Error, Kind, Result};
 use crate::export::dir::Dir;
 use crate::model::Digest;
 use crate::monitor::Monitor;
 use crate::store::{LocalStore, RECEIVING};
-
-/// Largest file around the payload of which two histories are compared.
-const TOLD_MAX_BYTES: u64 = 256 << 20;
 
 /// A disk of the run.
 #[derive(Debug, Serialize)]
@@ -118,7 +114,7 @@ pub fn receive(disks: &[PathBuf], archive: &Path, receipt: Option<&Path>, monito
 }
 
 fn nothing(archive: &Path) -> Error {
-    Error::usage("there is no archive in this folder, and no disk was given").with("folder", archive.display())
+    Error::usage("there is no archive in this folder that can be read, and no disk was given").with("folder", archive.display())
 }
 
 /// Opens a disk and reads its sheet.
@@ -322,11 +318,17 @@ fn tidy(files: &Path, session: &Session) -> Result<()> {
 fn keep(session: &Session) -> Result<Vec<String>> {
     let mut kept = Vec::new();
     for file in session.contents.files.values() {
-        if is_payload(&file.name) || TAG_FILES.contains(&file.name.as_str()) || file.name == tags::FILE {
+        if is_payload(&file.name) || is_bag_file(&file.name) {
             continue;
         }
-        let failed =
-            |e| Error::io(Kind::Storage, "cannot look after the archive's own file", &session.archive.path().join(&file.name), e);
+        if let Some(own) = session.own_longer(file)? {
+            if let Ok((folder, leaf)) = session.place(&file.name, false) {
+                // It may not have been brought at all.
+                let _ = folder.remove(leaf);
+            }
+            relist(session, file, Digest::of(&own))?;
+            continue;
+        }
         let Ok((new_in, leaf)) = session.place(&file.name, false) else { continue };
         let Ok((own_in, _)) = split(&session.archive, &file.name, false) else { continue };
         let (Some(own), Some(new)) = (read_small(&own_in, leaf, TOLD_MAX_BYTES)?, read_small(&new_in, leaf, TOLD_MAX_BYTES)?)
@@ -334,11 +336,6 @@ fn keep(session: &Session) -> Result<Vec<String>> {
             continue;
         };
         if new.starts_with(&own) {
-            continue;
-        }
-        if own.starts_with(&new) {
-            new_in.remove(leaf).map_err(failed)?;
-            relist(session, file, Digest::of(&own))?;
             continue;
         }
         let digest = Digest::of(&own).to_string();
@@ -352,8 +349,8 @@ fn keep(session: &Session) -> Result<Vec<String>> {
 
 /// Says in the tag manifest that is about to be committed that a file has the archive's own digest.
 fn relist(session: &Session, file: &ListedFile, own: Digest) -> Result<()> {
-    let failed = |e| Error::io(Kind::Storage, "cannot look after the tag manifest", session.archive.path(), e);
-    let (folder, leaf) = session.place(tags::FILE, false).map_err(failed)?;
+    // Where no new one was brought, the archive's own says it already.
+    let Ok((folder, leaf)) = session.place(tags::FILE, false) else { return Ok(()) };
     let Some(text) = read_small(&folder, leaf, TOLD_MAX_BYTES)? else { return Ok(()) };
     let (from, to) = (format!("{}  {}\n", file.sha256, file.name), format!("{own}  {}\n", file.name));
     put(&folder, leaf, String::from_utf8_lossy(&text).replace(&from, &to).as_bytes())

@@ -156,7 +156,14 @@ fn open(archive: &Path, to: &[PathBuf], contents: &Contents) -> Result<Vec<Mount
         if !seen.insert(dir.identity().map_err(failed)?) {
             return Err(Error::usage("the same folder is given twice as a disk").with("folder", path.display()));
         }
-        let before = Sheet::read(&dir)?;
+        let before = Sheet::read(&dir).map_err(|e| e.hint("empty that disk, or use another one"))?;
+        if before.is_none()
+            && let Some(taken) = [FILES, README, SUMS].into_iter().find(|name| dir.has(name).unwrap_or(true))
+        {
+            return Err(Error::usage(format!("something called '{taken}' lies on this disk, and floe did not put it there"))
+                .with("disk", path.display())
+                .hint("give an empty folder on that disk"));
+        }
         if let Some(sheet) = &before
             && sheet.archive != contents.archive
         {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::copy::{is_whole, put};
 use super::sheet::{Contents, ListedFile, ROOTS, SHEET_MAX_BYTES, Sheet, check_names, is_payload, read_small, to_json};
-use crate::archive::bag::{MANIFEST, MANIFEST_MAX_BYTES, parse_manifest};
+use crate::archive::bag::{MANIFEST, MANIFEST_MAX_BYTES, TAG_FILES, parse_manifest};
 use crate::archive::tags;
 use crate::error::{Error, Kind, Result};
 use crate::export::dir::Dir;
@@ -25,6 +25,8 @@ const HELD: &str = "held";
 /// What of the session becomes the commit.
 pub(super) const FILES: &str = "files";
 
+/// Largest file around the payload of which two histories are compared.
+pub(super) const TOLD_MAX_BYTES: u64 = 256 << 20;
 /// Stands for the time of a shipment where what is wanted is what the archive itself lists.
 const OWN: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -53,15 +55,32 @@ pub(super) struct Session {
     log: File,
 }
 
-/// The files that the archive's own manifests list, where it has any.
+/// The files that the archive's own manifests list; none where these are missing or damaged.
 pub(super) fn of_archive(store: &LocalStore) -> Result<BTreeMap<String, Digest>> {
     let mut listed = BTreeMap::new();
-    for manifest in [MANIFEST, tags::FILE] {
-        let Some(bytes) = store.read(manifest, MANIFEST_MAX_BYTES)? else { continue };
-        listed.extend(parse_manifest(&bytes).map_err(|e| e.with("file", manifest))?.into_iter().map(|(d, name)| (name, d)));
-        listed.insert(manifest.to_owned(), Digest::of(&bytes));
+    for manifest in [tags::FILE, MANIFEST] {
+        let Some(bytes) = store.read(manifest, MANIFEST_MAX_BYTES)? else { return Ok(BTreeMap::new()) };
+        let (digest, lines) = (Digest::of(&bytes), parse_manifest(&bytes));
+        // The tag manifest has the other one's digest.
+        let is_other = listed.get(manifest).is_some_and(|want| *want != digest);
+        let Some(lines) = lines.ok().filter(|_| !is_other) else { return Ok(BTreeMap::new()) };
+        listed.extend(lines.into_iter().map(|(digest, name)| (name, digest)));
+        listed.insert(manifest.to_owned(), digest);
     }
     Ok(listed)
+}
+
+/// Could the roots in the folder be those of this shipment, by their names? Asked where no manifest can be read.
+fn check_roots(store: &LocalStore, contents: &Contents) -> Result<()> {
+    let there = store.list(ROOTS.trim_end_matches('/'))?;
+    let first = there.first().and_then(|f| f.name.strip_prefix(ROOTS)?.split('.').next()?.rsplit_once('-'));
+    let other = first.is_some_and(|(_, hex)| !contents.archive.to_string().starts_with(hex));
+    if other || there.iter().any(|f| !contents.files.contains_key(&f.name)) {
+        return Err(Error::usage("the folder has snapshots that this shipment has not, and no manifest that can be read")
+            .with("archive", store.root().display())
+            .hint("receive the disks into a new folder"));
+    }
+    Ok(())
 }
 
 /// What the archive should hold by its own word, with sizes from what is there and from the disks.
@@ -133,6 +152,9 @@ impl Session {
             });
         }
         let Some((contents, created)) = wanted else { return Ok(None) };
+        if !is_complete {
+            check_roots(store, &contents)?;
+        }
         if is_complete && !contents.continues(&listed) {
             return Err(Error::usage("the archive has files under data/ that the shipment has not: their histories parted")
                 .with("archive", root.display())
@@ -194,9 +216,23 @@ impl Session {
                     break;
                 }
             }
+            if !self.held.contains(&file.name) && self.own_longer(&file)?.is_some() {
+                self.hold(&file, false)?;
+            }
             advance(file.size);
         }
         Ok(())
+    }
+
+    /// The bytes of a file around the payload that the archive has of its own, if they begin with the file wanted and go on.
+    pub(super) fn own_longer(&self, file: &ListedFile) -> Result<Option<Vec<u8>>> {
+        if is_payload(&file.name) || is_bag_file(&file.name) {
+            return Ok(None);
+        }
+        let Ok((dir, leaf)) = split(&self.archive, &file.name, false) else { return Ok(None) };
+        let own = if dir.has(leaf).unwrap_or(false) { read_small(&dir, leaf, TOLD_MAX_BYTES)? } else { None };
+        let begins = |own: &Vec<u8>| own.get(..file.size as usize).is_some_and(|b| Digest::of(b) == file.sha256);
+        Ok(own.filter(|own| own.len() as u64 > file.size && file.size > 0).filter(begins))
     }
 
     /// Notes that a file is here and whole.
@@ -303,6 +339,11 @@ pub(super) fn clear(archive: &Dir) -> Result<()> {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(e)),
         _ => archive.sync_names().map_err(failed),
     }
+}
+
+/// Is it one of the files that every commit writes anew?
+pub(super) fn is_bag_file(name: &str) -> bool {
+    TAG_FILES.contains(&name) || name == tags::FILE
 }
 
 pub(super) fn is_pack(name: &str) -> bool {

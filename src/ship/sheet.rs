@@ -26,6 +26,8 @@ pub(super) const README: &str = "README.txt";
 pub(super) const SHEET_MAX_BYTES: u64 = 256 << 20;
 /// Largest file that FAT32 can hold. Packs are far smaller.
 pub(super) const FILE_MAX_BYTES: u64 = u32::MAX as u64;
+/// Highest number of a disk.
+pub(super) const DISKS_MAX: u32 = 1_000_000;
 const FORMAT: &str = "floe disk";
 const VERSION: u32 = 1;
 /// Folders of an archive that are never shipped: caches, and what exists only while something is being written.
@@ -116,6 +118,10 @@ impl Sheet {
             return Err(
                 Error::damage("a disk's sheet names a file larger than any file of a shipment").with("name", &large.file.name)
             );
+        }
+        let mut numbers = self.files.iter().filter_map(|e| e.disk).chain([self.disk]).chain(self.of);
+        if numbers.any(|n| n == 0 || n > DISKS_MAX) {
+            return Err(Error::damage("a disk's sheet has a number that no disk can have"));
         }
         let files: Vec<ListedFile> = self.files.iter().map(|e| e.file.clone()).collect();
         let contents = Contents::of(files)?;
@@ -317,6 +323,10 @@ mod tests {
         let mut bad = good.clone();
         bad.files[0].file.size = u64::MAX;
         assert!(bad.check().is_err());
+        for number in [0, u32::MAX] {
+            assert!(Sheet { disk: number, ..good.clone() }.check().is_err());
+            assert!(Sheet { of: Some(number), ..good.clone() }.check().is_err());
+        }
         let mut bad = good;
         bad.archive = Digest::of(b"other");
         assert!(bad.check().is_err());
