@@ -173,7 +173,7 @@ struct Listings<'a> {
 impl Listings<'_> {
     /// Is it missing, and names a tombstone it?
     fn is_forgotten(&self, object: &Digest) -> bool {
-        self.check.forgotten.contains(object) && !self.archive.index().has_whole(self.archive.store(), object).unwrap_or(true)
+        self.check.forgotten.contains(object) && !self.archive.index().has_whole(self.archive.contents(), object).unwrap_or(true)
     }
 
     fn account(&self, snapshot: &str, account: &AccountEntry) -> Findings {
@@ -256,7 +256,7 @@ impl Listings<'_> {
         }
         match self.broken.get(object) {
             Some(why) => found.damage.push(format!("{}: {why}", place())),
-            None if !self.archive.index().has_whole(self.archive.store(), object)? && !self.is_readable(object) => {
+            None if !self.archive.index().has_whole(self.archive.contents(), object)? && !self.is_readable(object) => {
                 found.damage.push(format!("{}: its object {object} is missing", place()))
             }
             None => {}
