@@ -394,13 +394,13 @@ fn ship_and_receive_killed_at_each_system_call_that_changes_names_are_completed_
     assert!(ends.iter().all(|n| *n > 30), "hardly any calls were traced: {ends:?}");
 }
 
-/// Writes the events of an archive, as they are listed in its tag manifest.
+/// Writes a file that only grows into an archive, as it is listed in its tag manifest.
 fn tell(archive: &Path, events: &str) {
-    fs::write(archive.join("events.jsonl"), events).unwrap();
+    fs::write(archive.join("custody.jsonl"), events).unwrap();
     let path = archive.join("tagmanifest-sha256.txt");
     let text = fs::read_to_string(&path).unwrap();
-    let mut lines: Vec<String> = text.lines().filter(|l| !l.ends_with("  events.jsonl")).map(str::to_owned).collect();
-    lines.push(format!("{}  events.jsonl", Digest::of(events.as_bytes())));
+    let mut lines: Vec<String> = text.lines().filter(|l| !l.ends_with("  custody.jsonl")).map(str::to_owned).collect();
+    lines.push(format!("{}  custody.jsonl", Digest::of(events.as_bytes())));
     fs::write(path, lines.join("\n") + "\n").unwrap();
 }
 
@@ -410,21 +410,21 @@ fn what_the_receiver_wrote_around_the_payload_is_not_lost() {
     let there = sample.path("there.floe");
     let receipt = format!("{}.receipt.json", there.display());
     tell(&sample.archive(), "1\n");
-    fs::create_dir(sample.archive().join("signatures")).unwrap();
-    fs::write(sample.archive().join("signatures/a.operator.sig"), "signed").unwrap();
+    fs::create_dir(sample.archive().join("letters")).unwrap();
+    fs::write(sample.archive().join("letters/a.operator.sig"), "signed").unwrap();
     let first = sample.disk("first");
     sample.ship(&[&first], &[]).expect(0);
     receive(&[&first], &there).expect(0);
     same(&sample.archive(), &there);
     // The receiver signs, and says so; the sender's later snapshot says nothing new of events: the longer tale stays.
-    fs::write(there.join("signatures/a.receiver.sig"), "signed").unwrap();
+    fs::write(there.join("letters/a.receiver.sig"), "signed").unwrap();
     tell(&there, "1\nreceived\n");
     sample.grow(4);
     tell(&sample.archive(), "1\n");
     let second = sample.disk("second");
     sample.ship(&[&second], &["--since", &receipt]).expect(0);
     receive(&[&second], &there).expect(0);
-    assert_eq!(fs::read_to_string(there.join("events.jsonl")).unwrap(), "1\nreceived\n");
+    assert_eq!(fs::read_to_string(there.join("custody.jsonl")).unwrap(), "1\nreceived\n");
     holds_exactly(&there, &sample.maildir.items);
     // Both say something of their own: both are kept.
     sample.grow(4);
@@ -432,12 +432,12 @@ fn what_the_receiver_wrote_around_the_payload_is_not_lost() {
     let third = sample.disk("third");
     sample.ship(&[&third], &["--since", &receipt]).expect(0);
     let ran = receive(&[&third], &there).expect(0);
-    assert!(ran.text().contains("is kept as events."), "{ran}");
-    assert_eq!(fs::read_to_string(there.join("events.jsonl")).unwrap(), "1\nsent\n");
-    let kept: Vec<PathBuf> = files(&there).into_iter().filter(|f| f.to_str().unwrap().starts_with("events.")).collect();
+    assert!(ran.text().contains("is kept as custody."), "{ran}");
+    assert_eq!(fs::read_to_string(there.join("custody.jsonl")).unwrap(), "1\nsent\n");
+    let kept: Vec<PathBuf> = files(&there).into_iter().filter(|f| f.to_str().unwrap().starts_with("custody.")).collect();
     assert_eq!(kept.len(), 2, "{kept:?}");
     assert!(kept.iter().any(|f| fs::read_to_string(there.join(f)).unwrap() == "1\nreceived\n"));
-    assert!(there.join("signatures/a.receiver.sig").exists() && there.join("signatures/a.operator.sig").exists());
+    assert!(there.join("letters/a.receiver.sig").exists() && there.join("letters/a.operator.sig").exists());
     run(Command::new("sha256sum").args(["-c", "--strict", "--quiet", "tagmanifest-sha256.txt"]).current_dir(&there)).expect(0);
     holds_exactly(&there, &sample.maildir.items);
     // A bag file that broke at the receiver is mended from any disk that has it.
