@@ -30,7 +30,7 @@ def main():
         store = args.store or scratch / "store"
         if not args.store:
             subprocess.run(["python3", ROOT / "tests/tools/mailstore.py", "--out", store, "--users", str(args.users),
-                            "--messages-per-user", str(args.messages)], check=True, stdout=subprocess.DEVNULL)
+                            "--messages", str(args.messages)], check=True, stdout=subprocess.DEVNULL)
         key = scratch / "key"
         subprocess.run(["age-keygen", "-o", key], check=True, stderr=subprocess.DEVNULL)
         recipient = subprocess.run(["age-keygen", "-y", key], check=True, capture_output=True, text=True).stdout.strip()
