@@ -19,7 +19,12 @@ use crate::archive::{self, Archive, Check, Findings, bag, rebuild_index, tags};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Digest, Hasher};
 use crate::monitor::Monitor;
-use crate::proof::{events, tombstone};
+use crate::proof::signature::{self, Signature};
+use crate::proof::tombstone;
+use crate::proof::{
+    self,
+    events::{self, Doubted},
+};
 use crate::store::{LocalStore, Store, StoredFile, Upload};
 use crate::vault::{self, Keys};
 
@@ -109,6 +114,7 @@ pub fn repair(path: &Path, keys: &Keys, monitor: &dyn Monitor) -> Result<Repaire
     let check = Check { full: !archive.is_locked(), forgotten: tombstone::forgotten(archive.store())?, ..Check::default() };
     report.findings = archive::verify(&archive, &check, monitor)?;
     super::check(archive.store(), &mut report.findings)?;
+    proof::check(&archive, &mut report.findings)?;
     if report.findings.damage.is_empty() && report.lacking.is_empty() {
         let _lock = store.lock()?;
         for file in store.list(DAMAGED)? {
@@ -366,7 +372,9 @@ impl<'a> Bench<'a> {
 
     /// Makes the bag files anew where they are damaged. What must be there stays listed also when it cannot be mended.
     fn bag_files(&self, report: &mut Repaired) -> Result<()> {
-        if self.bag_is_whole {
+        let (tags, written) = other_tags(self.store)?;
+        let listed: HashSet<(Digest, String)> = tag_lines(self.store)?.into_iter().collect();
+        if self.bag_is_whole && tags.iter().all(|line| listed.contains(line)) {
             return Ok(());
         }
         let mut payload = Vec::new();
@@ -383,7 +391,9 @@ impl<'a> Bench<'a> {
         payload.extend(self.small_files()?);
         let encrypted = vault::is_encrypted(self.store).unwrap_or_default()
             || payload.iter().any(|(name, _, _)| name.ends_with(vault::SUFFIX));
-        self.store.commit(&bag::files_of(payload, other_tags(self.store)?, encrypted, Timestamp::now()))?;
+        let mut files = bag::files_of(payload, tags, encrypted, Timestamp::now());
+        files.extend(written);
+        self.store.commit(&files)?;
         report.bag_files = true;
         Ok(())
     }
@@ -419,16 +429,33 @@ fn is_named(name: &str, digest: &Digest) -> bool {
     name.ends_with(".sig") || name.ends_with(&format!("-{}.json", &digest.to_string()[..12]))
 }
 
-/// What the tag manifest lists besides the bag files, as it lists it: made anew from what lies there it would cover up what was changed or
-/// taken away. What it does not list any more is listed as it lies there.
-fn other_tags(store: &dyn Store) -> Result<Vec<(Digest, String)>> {
+/// What the tag manifest lists besides the bag files, and what of it has to be written. It is taken as it is listed: made anew from what lies
+/// there it would cover up what was changed or taken away. Only where a file proves itself right is the line taken for the damage: a
+/// signature holds or not, and a record of events that is whole gets an event that tells of the difference. What is not listed any more
+/// is listed as it lies there.
+fn other_tags(store: &dyn Store) -> Result<(Vec<(Digest, String)>, Vec<(String, Vec<u8>)>)> {
     let mut tags = tag_lines(store)?;
     tags.retain(|(_, name)| !bag::TAG_FILES.contains(&name.as_str()) && tags::is_plain(name));
-    let mut there = bag::signatures(store)?;
-    there.extend(store.read(events::FILE, bag::MANIFEST_MAX_BYTES)?.map(|bytes| (Digest::of(&bytes), events::FILE.to_owned())));
-    there.retain(|(_, name)| tags.iter().all(|(_, listed)| listed != name));
-    tags.extend(there);
-    Ok(tags)
+    let good: HashSet<String> = signature::all(store)?.0.into_iter().filter(Signature::holds).map(|s| s.file).collect();
+    for (digest, name) in bag::signatures(store)? {
+        match tags.iter_mut().find(|(_, listed)| *listed == name) {
+            Some(line) if good.contains(&name) => line.0 = digest,
+            Some(_) => {}
+            None => tags.push((digest, name)),
+        }
+    }
+    let listed = tags.iter_mut().find(|(_, name)| name == events::FILE);
+    let mut written = Vec::new();
+    match (events::doubted(store, listed.as_ref().map(|line| line.0))?, listed) {
+        (Doubted::No, _) => {}
+        (Doubted::Unlisted(digest), _) => tags.push((digest, events::FILE.to_owned())),
+        (Doubted::Told(bytes), Some(line)) => {
+            line.0 = Digest::of(&bytes);
+            written.push((events::FILE.to_owned(), bytes));
+        }
+        (Doubted::Told(_), None) => {}
+    }
+    Ok((tags, written))
 }
 
 /// The lines of the tag manifest that make sense; one that is damaged does not spoil the others.

@@ -274,12 +274,49 @@ pub fn commit(store: &LocalStore, mut files: Vec<(String, Vec<u8>)>, event: Even
     store.commit(&files)
 }
 
+/// What there is to say of a record that the tag manifest lists otherwise.
+pub(crate) enum Doubted {
+    /// It is the one that is listed, or is not there, or is not whole in itself.
+    No,
+    /// It is not listed at all; its digest.
+    Unlisted(Digest),
+    /// It is whole in itself: the file with an event more, which tells of the difference.
+    Told(Vec<u8>),
+}
+
+/// Compares the record with what the tag manifest `listed`, for who makes that anew.
+///
+/// # Errors
+/// `Kind::Storage` when it cannot be read, `Kind::Damage` when it is too large.
+pub(crate) fn doubted(store: &dyn Store, listed: Option<Digest>) -> Result<Doubted> {
+    let mut log = Log::read(store)?;
+    let digest = Digest::of(&log.bytes);
+    if !log.is_there || listed == Some(digest) {
+        return Ok(Doubted::No);
+    }
+    if listed.is_none() {
+        return Ok(Doubted::Unlisted(digest));
+    }
+    let mut damage = Vec::new();
+    chain(&log, &mut damage);
+    if !damage.is_empty() {
+        return Ok(Doubted::No);
+    }
+    log.push(difference())?;
+    Ok(Doubted::Told(log.bytes))
+}
+
+/// That the record is not the one that it should be.
+fn difference() -> Event {
+    let found = Event::new(EventType::FixityCheck, Outcome::Fail);
+    found.detail("file", FILE).detail("found", "not the file that the tag manifest lists")
+}
+
 /// What the log tells once a root is committed. It was read before the root was made, so that the root could name its end.
 pub(crate) fn of_snapshot(mut log: Log, store: &dyn Store, root: &Root, digest: Digest, id: &str) -> Result<(String, Vec<u8>)> {
     if !tags::agrees(store, FILE, log.is_there.then_some(log.bytes.as_slice()))? {
         // A capture does not wait for a damaged record to be mended, but it does not cover the damage up either.
-        let found = Event::new(EventType::FixityCheck, Outcome::Fail);
-        log.push(found.detail("file", FILE).detail("found", "not the file that the tag manifest lists"))?;
+        log.push(difference())?;
     }
     let ledger = &root.ledger;
     let lost = ledger.failed_total() > 0 || !ledger.balances();
@@ -360,9 +397,7 @@ pub fn check(archive: &Archive, found: &mut Findings) -> Result<()> {
     let there: HashSet<Digest> = roots.iter().map(|r| r.digest).collect();
     for event in log.lines.iter().filter_map(|line| line.event.as_ref().ok()) {
         if event.kind == EventType::FixityCheck && event.detail.get("file").is_some_and(|file| file == FILE) {
-            found
-                .warnings
-                .push(format!("event {} tells that {FILE} was another than it should be when a snapshot was made", event.event));
+            found.warnings.push(format!("event {} tells that {FILE} was then another than {} listed", event.event, tags::FILE));
         }
         if let Some(root) = event.root.filter(|root| event.kind == EventType::Capture && !there.contains(root)) {
             damage.push(format!("the root that event {} tells of is missing or changed: its SHA-256 was {root}", event.event));
