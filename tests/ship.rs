@@ -273,6 +273,24 @@ fn a_later_snapshot_travels_as_the_difference_and_the_archive_stays_readable_in_
 }
 
 #[test]
+fn sending_and_receiving_are_recorded_where_asked_for() {
+    let sample = Sample::new(2, 6, 30);
+    let (disk, there) = (sample.disk("disk"), sample.path("there.floe"));
+    sample.ship(&[&disk], &["--record"]).expect(0);
+    let events = |archive: &Path| fs::read_to_string(archive.join("events.jsonl")).unwrap().matches("replication").count();
+    assert_eq!(events(&sample.archive()), 1);
+    run(receiving(&[&disk], &there).arg("--record")).expect(0);
+    assert_eq!(events(&there), 1);
+    for archive in [&sample.archive(), &there] {
+        run(&mut on(archive, "verify", &["--full"])).expect(0);
+    }
+    // What each has written down since does not make them two archives.
+    sample.ship(&[&sample.disk("more")], &["--since", receipt_of(&there).to_str().unwrap()]);
+    receive(&[&sample.path("more")], &there);
+    run(&mut on(&there, "verify", &["--full"])).expect(0);
+}
+
+#[test]
 fn ship_and_receive_killed_at_any_moment_are_completed_by_the_next_run() {
     let mut sample = Sample::new(4, 6, 30);
     let disks = ["1", "2"].map(|n| sample.disk(&format!("disk{n}")));

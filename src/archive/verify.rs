@@ -388,7 +388,7 @@ fn bag_files(archive: &Archive, found: &mut Findings, monitor: &dyn Monitor) -> 
     }
     let names: BTreeSet<&str> = there.iter().map(|f| f.name.as_str()).collect();
     let missing = manifest.iter().filter(|(_, name)| !names.contains(name.as_str()));
-    found.damage.extend(missing.map(|(_, name)| format!("{name} is missing")));
+    found.damage.extend(missing.map(|(_, name)| format!("{name} is missing: {MANIFEST} lists it")));
     let misfits = there.iter().filter(|f| f.name.ends_with(SUFFIX) != archive.is_encrypted());
     let how =
         if archive.is_encrypted() { "is not encrypted, but the archive is" } else { "is encrypted, but the archive is not" };
@@ -430,7 +430,8 @@ fn tag_files(store: &dyn Store, found: &mut Findings) -> Result<()> {
         let want = listed.iter().find(|(_, n)| n == name).map(|(d, _)| *d);
         match (bytes, want) {
             (Some(bytes), Some(want)) if Digest::of(&bytes) == want => found.files += 1,
-            (None, _) => found.damage.push(format!("{name} is missing")),
+            (None, Some(_)) => found.damage.push(format!("{name} is missing: {} lists it", tags::FILE)),
+            (None, None) => found.damage.push(format!("{name} is missing")),
             _ => found.damage.push(format!("{name} does not have the digest in tagmanifest-sha256.txt")),
         }
     }

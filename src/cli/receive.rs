@@ -6,9 +6,11 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::output::{Output, Verdict};
+use super::record::append;
 use crate::error::Result;
 use crate::model::printable;
 use crate::monitor::Terminal;
+use crate::proof::events::{Event, EventType, Outcome};
 use crate::ship::{Received, receive};
 
 /// Put an archive together from the disks that it travelled on
@@ -38,6 +40,9 @@ pub(super) struct Args {
     /// Where the receipt goes; DIR.receipt.json beside the archive otherwise
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
+    /// Write down in the archive's record of events that it was received, once it is complete
+    #[arg(long)]
+    record: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -52,6 +57,10 @@ struct Report<'a> {
 
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let received = receive(&args.disks, &args.archive, args.receipt.as_deref(), &Terminal::new(args.json))?;
+    if args.record && received.complete {
+        let event = Event::new(EventType::Replication, Outcome::Success);
+        append(&args.archive, event.detail("received", true).detail("shipment", received.shipment.to_string()));
+    }
     let verdict = verdict(&received);
     if args.json {
         out.json(&Report { received: &received, verdict: verdict.words() })?;

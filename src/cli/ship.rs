@@ -6,9 +6,11 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::output::{Output, Verdict};
+use super::record::append;
 use crate::error::{Error, Kind, Result};
 use crate::model::printable;
 use crate::monitor::Terminal;
+use crate::proof::events::{Event, EventType, Outcome};
 use crate::ship::{Receipt, Request, Shipped, ship};
 
 /// Spread an archive over disks that travel
@@ -47,6 +49,9 @@ pub(super) struct Args {
     /// Forget what earlier runs put on other disks, and begin again
     #[arg(long)]
     anew: bool,
+    /// Write down in the archive's record of events that it was shipped, once all of it is on disks; the disks do not have that event
+    #[arg(long)]
+    record: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -78,6 +83,10 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     let since = args.since.as_deref().map(Receipt::read).transpose()?;
     let request = Request { to: args.to, capacity: args.capacity, since, anew: args.anew };
     let shipped = ship(&args.archive, &request, &Terminal::new(args.json))?;
+    if let (true, Some(disks), Some(shipment)) = (args.record, shipped.of, shipped.shipment) {
+        let event = Event::new(EventType::Replication, Outcome::Success);
+        append(&args.archive, event.detail("disks", disks).detail("shipment", shipment.to_string()));
+    }
     let verdict = verdict(&shipped);
     if args.json {
         let verdict = match &verdict {

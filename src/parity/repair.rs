@@ -372,7 +372,8 @@ impl<'a> Bench<'a> {
 
     /// Makes the bag files anew where they are damaged. What must be there stays listed also when it cannot be mended.
     fn bag_files(&self, report: &mut Repaired) -> Result<()> {
-        let (tags, written) = other_tags(self.store)?;
+        let mut written = Vec::new();
+        let tags = other_tags(self.store, &mut written)?;
         let listed: HashSet<(Digest, String)> = tag_lines(self.store)?.into_iter().collect();
         if self.bag_is_whole && tags.iter().all(|line| listed.contains(line)) {
             return Ok(());
@@ -429,11 +430,11 @@ fn is_named(name: &str, digest: &Digest) -> bool {
     name.ends_with(".sig") || name.ends_with(&format!("-{}.json", &digest.to_string()[..12]))
 }
 
-/// What the tag manifest lists besides the bag files, and what of it has to be written. It is taken as it is listed: made anew from what lies
+/// What the tag manifest lists besides the bag files, and in `written` what has changed. It is taken as it is listed: made anew from what lies
 /// there it would cover up what was changed or taken away. Only where a file proves itself right is the line taken for the damage: a
 /// signature holds or not, and a record of events that is whole gets an event that tells of the difference. What is not listed any more
 /// is listed as it lies there.
-fn other_tags(store: &dyn Store) -> Result<(Vec<(Digest, String)>, Vec<(String, Vec<u8>)>)> {
+fn other_tags(store: &dyn Store, written: &mut Vec<(String, Vec<u8>)>) -> Result<Vec<(Digest, String)>> {
     let mut tags = tag_lines(store)?;
     tags.retain(|(_, name)| !bag::TAG_FILES.contains(&name.as_str()) && tags::is_plain(name));
     let good: HashSet<String> = signature::all(store)?.0.into_iter().filter(Signature::holds).map(|s| s.file).collect();
@@ -445,7 +446,6 @@ fn other_tags(store: &dyn Store) -> Result<(Vec<(Digest, String)>, Vec<(String, 
         }
     }
     let listed = tags.iter_mut().find(|(_, name)| name == events::FILE);
-    let mut written = Vec::new();
     match (events::doubted(store, listed.as_ref().map(|line| line.0))?, listed) {
         (Doubted::No, _) => {}
         (Doubted::Unlisted(digest), _) => tags.push((digest, events::FILE.to_owned())),
@@ -455,7 +455,7 @@ fn other_tags(store: &dyn Store) -> Result<(Vec<(Digest, String)>, Vec<(String, 
         }
         (Doubted::Told(_), None) => {}
     }
-    Ok((tags, written))
+    Ok(tags)
 }
 
 /// The lines of the tag manifest that make sense; one that is damaged does not spoil the others.
