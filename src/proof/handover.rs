@@ -1,6 +1,6 @@
 //! The sheet of paper that goes with an archive: what it is, how much, its fingerprints, and lines to sign.
 //!
-//! One page of A4 as HTML without a script, that loads nothing. `Sheet::raw` takes only text of this program; all else is escaped.
+//! One page of A4 as HTML without a script, that loads nothing. `Html::raw` takes only text of this program; all else is escaped.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -18,7 +18,7 @@ use super::{RootFile, events};
 use crate::archive::{Archive, Findings, Snapshot};
 use crate::error::{Error, Result};
 use crate::model::Digest;
-use crate::report::{escape, grouped, shown_bytes};
+use crate::report::{Html, shown_bytes};
 
 const STYLE: &str = include_str!("handover.css");
 /// The payload manifest.
@@ -144,26 +144,8 @@ pub fn write(handover: &Handover, snapshot: &Snapshot, out: &Path) -> Result<()>
     file.finish().map(|_| ())
 }
 
-/// HTML that is being written.
-struct Sheet(String);
-
-impl Sheet {
-    /// Text of this program.
-    fn raw(&mut self, html: &'static str) -> &mut Self {
-        self.0.push_str(html);
-        self
-    }
-
-    /// Text from anywhere.
-    fn text(&mut self, text: &str) -> &mut Self {
-        escape(&mut self.0, text);
-        self
-    }
-
-    fn number(&mut self, n: u64) -> &mut Self {
-        self.text(&grouped(n))
-    }
-
+/// The parts of the sheet.
+impl Html {
     /// A line of a list for each of the first few, and how many more there are.
     fn list(&mut self, lines: &[String], none: &'static str) {
         if lines.is_empty() {
@@ -182,7 +164,7 @@ impl Sheet {
 }
 
 fn html(handover: &Handover, snapshot: &Snapshot) -> String {
-    let mut sheet = Sheet(String::new());
+    let mut sheet = Html::default();
     head(&mut sheet, handover);
     amounts(&mut sheet, handover);
     accounts(&mut sheet, handover, snapshot);
@@ -193,7 +175,7 @@ fn html(handover: &Handover, snapshot: &Snapshot) -> String {
     sheet.0
 }
 
-fn head(sheet: &mut Sheet, handover: &Handover) {
+fn head(sheet: &mut Html, handover: &Handover) {
     let style = STANDARD.encode(Digest::of(STYLE.as_bytes()).as_bytes());
     sheet.raw("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
     sheet.raw("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'sha256-");
@@ -206,7 +188,7 @@ fn head(sheet: &mut Sheet, handover: &Handover) {
     sheet.text(&Timestamp::now().strftime("%F %T UTC").to_string()).raw(".</p>");
 }
 
-fn amounts(sheet: &mut Sheet, handover: &Handover) {
+fn amounts(sheet: &mut Html, handover: &Handover) {
     sheet.raw("<ul class=\"sums\"><li><b>").number(handover.accounts).raw("</b>accounts</li><li><b>");
     sheet.number(handover.collections).raw("</b>folders</li><li><b>").number(handover.items).raw("</b>items</li><li><b>");
     sheet.text(&shown_bytes(handover.bytes)).raw("</b>in items</li><li><b>").text(&shown_bytes(handover.stored_bytes));
@@ -215,7 +197,7 @@ fn amounts(sheet: &mut Sheet, handover: &Handover) {
     sheet.raw(" items left out by rule, ").number(handover.failed).raw(" that could not be read.</p>");
 }
 
-fn accounts(sheet: &mut Sheet, handover: &Handover, snapshot: &Snapshot) {
+fn accounts(sheet: &mut Html, handover: &Handover, snapshot: &Snapshot) {
     if snapshot.root.accounts.len() > ACCOUNTS {
         sheet.raw("<p>The ").number(handover.accounts).raw(" accounts are in the root file, one by one.</p>");
         return;
@@ -230,7 +212,7 @@ fn accounts(sheet: &mut Sheet, handover: &Handover, snapshot: &Snapshot) {
     sheet.raw("</tbody></table>");
 }
 
-fn fingerprints(sheet: &mut Sheet, handover: &Handover) {
+fn fingerprints(sheet: &mut Html, handover: &Handover) {
     sheet.raw("<h2>Fingerprints (SHA-256; words: BIP 39 English)</h2>");
     for (what, print) in [
         ("Root: all that was captured, and all snapshots before", &handover.root),
@@ -246,7 +228,7 @@ fn fingerprints(sheet: &mut Sheet, handover: &Handover) {
     sheet.raw("</code> or <code>floe verify . --full</code>.</p>");
 }
 
-fn custody(sheet: &mut Sheet, handover: &Handover) {
+fn custody(sheet: &mut Html, handover: &Handover) {
     let by = |s: &Signature| match &s.broken {
         None => format!("{}: {}", s.role, s.fingerprint.as_deref().unwrap_or("a key that cannot be read")),
         Some(_) => format!("{}: DOES NOT HOLD, {}", s.role, s.file),
@@ -275,7 +257,7 @@ fn custody(sheet: &mut Sheet, handover: &Handover) {
     sheet.raw("</p></div></div>");
 }
 
-fn lines_to_sign(sheet: &mut Sheet) {
+fn lines_to_sign(sheet: &mut Html) {
     sheet.raw("<h2>Handed over</h2><p>Disks (maker, serial number) and seals: ");
     sheet.raw("________________________________________________________________________</p><div class=\"sign\">");
     for (who, word) in [

@@ -1,20 +1,19 @@
 //! `report.html`: one page that needs nothing else, no script, and no trust in what mail says.
 //!
-//! [`Page::raw`] takes only text of this program; all else goes through [`Page::text`], which escapes it. The content policy
+//! [`Html::raw`] takes only text of this program; all else goes through [`Html::text`], which escapes it. The content policy
 //! allows the page's own style by its digest and nothing besides.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::html::{Html, escape};
 use super::model::{Bar, Cause, Class, Compare, Compared, Outcome, Report, Sum, Total};
 use super::svg::{self, Part, bytes, grouped};
-use crate::model::{Digest, printable};
+use crate::model::Digest;
 
 const STYLE: &str = include_str!("page.css");
 /// Rows shown of accounts, of folders, of other lists; the rest is in the files beside the page.
 const ROWS: usize = 400;
-/// Longest text shown of one field.
-const TEXT_CHARS: usize = 300;
 
 /// The sections: id and title.
 const SECTIONS: [(&str, &str); 10] = [
@@ -30,26 +29,8 @@ const SECTIONS: [(&str, &str); 10] = [
     ("header", "This report"),
 ];
 
-/// HTML that is being written.
-struct Page(String);
-
-impl Page {
-    /// Text of this program.
-    fn raw(&mut self, html: &'static str) -> &mut Self {
-        self.0.push_str(html);
-        self
-    }
-
-    /// Text from anywhere.
-    fn text(&mut self, text: &str) -> &mut Self {
-        escape(&mut self.0, text);
-        self
-    }
-
-    fn number(&mut self, n: u64) -> &mut Self {
-        self.text(&grouped(n))
-    }
-
+/// The parts of a report's page.
+impl Html {
     /// A name from mail: its direction must not touch what stands beside it.
     fn name(&mut self, name: &str, when_empty: &'static str) -> &mut Self {
         if name.is_empty() { self.raw("<i>").raw(when_empty).raw("</i>") } else { self.raw("<bdi>").text(name).raw("</bdi>") }
@@ -103,27 +84,9 @@ impl Page {
     }
 }
 
-/// Shows what cannot be seen, escapes what HTML would read, and cuts what is endless.
-pub(crate) fn escape(out: &mut String, text: &str) {
-    let cut = text.char_indices().nth(TEXT_CHARS).map(|(at, _)| at);
-    for c in printable(&text[..cut.unwrap_or(text.len())]).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    if cut.is_some() {
-        out.push('…');
-    }
-}
-
 /// The page.
 pub(super) fn html(report: &Report) -> String {
-    let mut page = Page(String::new());
+    let mut page = Html::default();
     head(&mut page, report);
     verdict(&mut page, report);
     control(&mut page, report);
@@ -143,7 +106,7 @@ pub(super) fn html(report: &Report) -> String {
     page.0
 }
 
-fn head(page: &mut Page, report: &Report) {
+fn head(page: &mut Html, report: &Report) {
     let style = STANDARD.encode(Digest::of(STYLE.as_bytes()).as_bytes());
     page.raw("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
     page.raw("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'sha256-");
@@ -169,7 +132,7 @@ fn head(page: &mut Page, report: &Report) {
     page.raw("</ul></nav><main id=\"main\" tabindex=\"-1\">");
 }
 
-fn verdict(page: &mut Page, report: &Report) {
+fn verdict(page: &mut Html, report: &Report) {
     let (class, mark) = match report.verdict.result {
         Outcome::Pass => ("pass", "<path d=\"M7 12.5l3.4 3.4L17 9\"/>"),
         Outcome::PassWithExceptions => ("warn", "<path d=\"M12 6.5v7M12 17v.2\"/>"),
@@ -194,7 +157,7 @@ fn verdict(page: &mut Page, report: &Report) {
     page.raw("</div></section>");
 }
 
-fn control(page: &mut Page, report: &Report) {
+fn control(page: &mut Html, report: &Report) {
     let all = &report.totals.server.all;
     page.begin(0).raw("<ul class=\"strip\">");
     let tiles = [
@@ -231,13 +194,13 @@ fn control(page: &mut Page, report: &Report) {
 
 const SUM_COLUMNS: [&str; 7] = ["Name", "#Source", "#Captured", "#Skipped", "#Failed", "#Bytes", "Holds"];
 
-fn sum_row(page: &mut Page, name: &str, when_empty: &'static str, sum: &Sum) {
+fn sum_row(page: &mut Html, name: &str, when_empty: &'static str, sum: &Sum) {
     page.raw("<tr><th scope=\"row\">").name(name, when_empty).raw("</th>");
     sum_cells(page, sum);
     page.raw("</tr>");
 }
 
-fn sum_cells(page: &mut Page, sum: &Sum) {
+fn sum_cells(page: &mut Html, sum: &Sum) {
     for n in [sum.source, sum.captured, sum.skipped_total(), sum.failed_total(), sum.bytes] {
         page.raw("<td class=\"n\">").number(n).raw("</td>");
     }
@@ -271,7 +234,7 @@ fn parts_of(total: &Total) -> Vec<Part> {
     total.compare.as_ref().map_or_else(|| capture_parts(&total.all), compare_parts)
 }
 
-fn legend(page: &mut Page, parts: &[Part]) {
+fn legend(page: &mut Html, parts: &[Part]) {
     page.raw("<ul class=\"legend\" aria-label=\"Colours\">");
     for (class, name, n) in parts {
         page.raw("<li><svg viewBox=\"0 0 10 10\" aria-hidden=\"true\" focusable=\"false\"><rect class=\"").raw(class);
@@ -280,7 +243,7 @@ fn legend(page: &mut Page, parts: &[Part]) {
     page.raw("</ul>");
 }
 
-fn compared(page: &mut Page, compare: &Compare) {
+fn compared(page: &mut Html, compare: &Compare) {
     let parts = compare_parts(&compare.all);
     page.begin(1).raw("<p>").text(&compare.method).raw("</p>");
     page.bar("All items, archive against target", &parts, parts.iter().map(|p| p.2).sum());
@@ -313,7 +276,7 @@ fn compared(page: &mut Page, compare: &Compare) {
     page.raw("</section>");
 }
 
-fn exceptions(page: &mut Page, causes: &[Cause]) {
+fn exceptions(page: &mut Html, causes: &[Cause]) {
     page.begin(2);
     if causes.is_empty() {
         page.raw("<p>None. Every item found was captured.</p></section>");
@@ -348,7 +311,7 @@ fn exceptions(page: &mut Page, causes: &[Cause]) {
     page.raw("</section>");
 }
 
-fn accounts(page: &mut Page, report: &Report) {
+fn accounts(page: &mut Html, report: &Report) {
     let totals = &report.totals;
     let columns: &[&'static str] = &["Folder", "Account", "#Source", "#Captured", "#Skipped", "#Failed", "#Bytes", "Holds"];
     page.begin(3);
@@ -375,7 +338,7 @@ fn accounts(page: &mut Page, report: &Report) {
     page.raw("</details></section>");
 }
 
-fn bars(page: &mut Page, totals: &[Total], when_empty: &'static str, of: u64) {
+fn bars(page: &mut Html, totals: &[Total], when_empty: &'static str, of: u64) {
     page.raw("<ul class=\"bars\">");
     for total in totals.iter().take(ROWS) {
         let parts = parts_of(total);
@@ -393,7 +356,7 @@ fn bars(page: &mut Page, totals: &[Total], when_empty: &'static str, of: u64) {
     page.raw("</ul>");
 }
 
-fn spread(page: &mut Page, report: &Report) {
+fn spread(page: &mut Html, report: &Report) {
     page.begin(4).raw("<div class=\"two\">");
     for (title, bars) in [("By year of the internal date", &report.spread.years), ("By size", &report.spread.sizes)] {
         page.raw("<div><h3>").raw(title).raw("</h3><ul class=\"bars narrow\">");
@@ -407,7 +370,7 @@ fn spread(page: &mut Page, report: &Report) {
     page.raw("</div></section>");
 }
 
-fn fixity(page: &mut Page, report: &Report) {
+fn fixity(page: &mut Html, report: &Report) {
     page.begin(5).raw("<div class=\"two\"><div><h3>Fixity</h3>");
     match &report.fixity {
         None => {
@@ -443,7 +406,7 @@ fn fixity(page: &mut Page, report: &Report) {
     page.raw("</dl></div></div></section>");
 }
 
-fn scope(page: &mut Page, report: &Report) {
+fn scope(page: &mut Html, report: &Report) {
     let scope = &report.scope;
     page.begin(6).table("Sources", &["Source", "Type", "Access"]);
     for source in scope.sources.iter().take(ROWS) {
@@ -466,7 +429,7 @@ fn scope(page: &mut Page, report: &Report) {
     page.raw("</ul></section>");
 }
 
-fn custody(page: &mut Page, report: &Report) {
+fn custody(page: &mut Html, report: &Report) {
     page.begin(7);
     if let Some(archive) = &report.header.archive {
         page.raw("<p>Fingerprint of the newest root, to read out and compare:<br><span class=\"hex big\">");
@@ -498,7 +461,7 @@ fn custody(page: &mut Page, report: &Report) {
     page.raw("<div>Received by: name, date, signature</div></div></section>");
 }
 
-fn repeat(page: &mut Page, report: &Report) {
+fn repeat(page: &mut Html, report: &Report) {
     page.begin(8).raw("<p class=\"hint\">With stock tools, by anyone, without floe. ARCHIVE is the archive's folder.</p>");
     page.raw("<ol class=\"steps\">");
     for step in &report.repeat {
@@ -508,7 +471,7 @@ fn repeat(page: &mut Page, report: &Report) {
     page.raw("</ol></section>");
 }
 
-fn about(page: &mut Page, report: &Report) {
+fn about(page: &mut Html, report: &Report) {
     let header = &report.header;
     page.begin(9).raw("<dl>").term("Report", &header.id).term("Made", &header.created.to_string()).term("Clock", &header.clock);
     page.term("Tool", &format!("{} {}", header.tool.name, header.tool.version));
