@@ -21,4 +21,4 @@ pub use capture::{add_findings, add_folder, add_leftovers, add_snapshot, begin, 
 pub use header::{archive_identity, header};
 pub(crate) use html::Html;
 pub use model::*;
-pub(crate) use svg::{bytes as shown_bytes, grouped};
+pub(crate) use svg::bytes as shown_bytes;
