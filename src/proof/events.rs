@@ -397,7 +397,7 @@ pub fn check(archive: &Archive, found: &mut Findings) -> Result<()> {
     let there: HashSet<Digest> = roots.iter().map(|r| r.digest).collect();
     for event in log.lines.iter().filter_map(|line| line.event.as_ref().ok()) {
         if event.kind == EventType::FixityCheck && event.detail.get("file").is_some_and(|file| file == FILE) {
-            found.warnings.push(format!("event {} tells that {FILE} was then another than {} listed", event.event, tags::FILE));
+            found.warnings.push(format!("event {} tells that {FILE} was another than {} listed", event.event, tags::FILE));
         }
         if let Some(root) = event.root.filter(|root| event.kind == EventType::Capture && !there.contains(root)) {
             damage.push(format!("the root that event {} tells of is missing or changed: its SHA-256 was {root}", event.event));
