@@ -134,12 +134,12 @@ fn invitations(args: &Args, password: &Secret, unknown: &mut Vec<String>) -> Res
         unknown.push("invitations: not tried; give a second disposable account with --attendee".to_owned());
         return Ok(None);
     };
+    let Some(address) = dav_address(&args.to, args.dav.as_ref()) else { return Ok(None) };
     let settings = args.access.imap(imap_address(&args.to, args.imap.as_ref()))?;
     let mut inboxes = Vec::new();
     for account in [&args.account, attendee] {
         inboxes.push(Connection::open(&settings, &args.access.login(args.login, account, password)?)?);
     }
-    let Some(address) = dav_address(&args.to, args.dav.as_ref()) else { return Ok(None) };
     let tried = Dav::of_account(address, &args.access, args.login, password)
         .enter(&args.account)
         .and_then(|(mut client, _)| invitations_leave(&mut client, &mut inboxes, &args.account, attendee));

@@ -87,17 +87,23 @@ fn tell(args: &Args, done: &Provisioned, out: &mut Output<'_>) -> Result<u8> {
     for account in &done.made {
         out.line(format_args!("made account {}", printable(account)))?;
     }
+    tell_written(done, out)?;
+    if !done.waiting.is_empty() {
+        let waiting: Vec<String> = done.waiting.iter().map(|(what, count)| format!("{count} {what}")).collect();
+        out.line(format_args!("waiting for --finish, when the mail is there: {}", waiting.join(", ")))?;
+    }
+    out.verdict(&verdict)
+}
+
+/// What was written to accounts, and what of the plan is not there.
+pub(super) fn tell_written(done: &Provisioned, out: &mut Output<'_>) -> Result<()> {
     for (account, what) in &done.written {
         out.line(format_args!("wrote {}: {}", printable(account), printable(what)))?;
     }
     for (account, why) in &done.refused {
         out.line(format_args!("missing: {}: {}", printable(account), printable(why)))?;
     }
-    if !done.waiting.is_empty() {
-        let waiting: Vec<String> = done.waiting.iter().map(|(what, count)| format!("{count} {what}")).collect();
-        out.line(format_args!("waiting for --finish, when the mail is there: {}", waiting.join(", ")))?;
-    }
-    out.verdict(&verdict)
+    Ok(())
 }
 
 fn scripts(args: &Args, plan: &Plan, folder: &Path, out: &mut Output<'_>) -> Result<u8> {

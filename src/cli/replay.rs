@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::groupware::{Carry, Dav, Passwords};
 use super::output::{Output, Verdict, counts};
 use super::plan::sheet_of;
+use super::provision::tell_written;
 use super::record::record;
 use super::target::Access;
 use super::unlock::KeyArgs;
@@ -239,12 +240,7 @@ fn rights(args: &Args, plan: &Plan, accounts: &[&AccountPlan], out: &mut Output<
         out.json(&serde_json::json!({ "written": done.written, "as_planned": done.as_planned, "refused": done.refused, "verdict": verdict.words() }))?;
         return Ok(verdict.code());
     }
-    for (account, what) in &done.written {
-        out.line(format_args!("wrote {}: {}", printable(account), printable(what)))?;
-    }
-    for (account, why) in &done.refused {
-        out.line(format_args!("missing: {}: {}", printable(account), printable(why)))?;
-    }
+    tell_written(&done, out)?;
     out.verdict(&verdict)
 }
 

@@ -458,10 +458,14 @@ fn other_tags(store: &dyn Store, written: &mut Vec<(String, Vec<u8>)>) -> Result
     Ok(tags)
 }
 
-/// The lines of the tag manifest that make sense; one that is damaged does not spoil the others.
+/// The lines of the tag manifest that make sense.
 fn tag_lines(store: &dyn Store) -> Result<Vec<(Digest, String)>> {
-    let text = store.read(tags::FILE, bag::MANIFEST_MAX_BYTES)?.unwrap_or_default();
-    Ok(text.split_inclusive(|b| *b == b'\n').filter_map(|line| bag::parse_manifest(line).ok()).flatten().collect())
+    Ok(good_lines(&store.read(tags::FILE, bag::MANIFEST_MAX_BYTES)?.unwrap_or_default()))
+}
+
+/// The lines of a manifest that make sense: one that is damaged does not spoil the others.
+fn good_lines(text: &[u8]) -> Vec<(Digest, String)> {
+    text.split_inclusive(|b| *b == b'\n').filter_map(|line| bag::parse_manifest(line).ok()).flatten().collect()
 }
 
 /// Is the file what its name says?
@@ -480,9 +484,7 @@ fn read_bag(store: &dyn Store) -> Result<(Vec<(Digest, String)>, bool)> {
         let wanted = tags.iter().find(|(_, n)| n == name).map(|(d, _)| *d);
         is_whole &= bytes.as_ref().map(|b| Digest::of(b)) == wanted && wanted.is_some();
         if name == bag::MANIFEST {
-            // Line by line: one that is damaged does not spoil the others.
-            let text = bytes.unwrap_or_default();
-            lines = text.split_inclusive(|b| *b == b'\n').filter_map(|line| bag::parse_manifest(line).ok()).flatten().collect();
+            lines = good_lines(&bytes.unwrap_or_default());
         }
     }
     Ok((lines, is_whole))

@@ -15,16 +15,13 @@ use super::signature::{self, Signature};
 use super::timestamp::{self, Stamp};
 use super::words::words;
 use super::{RootFile, events};
+use crate::archive::bag::{MANIFEST, MANIFEST_MAX_BYTES};
 use crate::archive::{Archive, Findings, Snapshot};
 use crate::error::{Error, Result};
 use crate::model::Digest;
 use crate::report::{Html, shown_bytes};
 
 const STYLE: &str = include_str!("handover.css");
-/// The payload manifest.
-const MANIFEST: &str = "manifest-sha256.txt";
-/// Largest manifest that is read.
-const MANIFEST_MAX_BYTES: u64 = 1 << 30;
 /// Accounts that are named one by one; with more of them the page would not do.
 const ACCOUNTS: usize = 20;
 /// Signatures and time stamps that are named one by one.

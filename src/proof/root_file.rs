@@ -3,13 +3,12 @@
 use crate::error::{Error, Result};
 use crate::model::Digest;
 use crate::store::Store;
+use crate::vault::ROOT_MAX_BYTES;
 
 /// Where roots lie.
 const FOLDER: &str = "data/snapshots/";
 /// How their names end: the longer ending first.
 const ENDINGS: [&str; 2] = [".json.age", ".json"];
-/// Largest root that is read.
-const MAX_BYTES: u64 = 1 << 30;
 /// Digits of its digest in a root's name.
 const DIGEST_DIGITS: usize = 12;
 
@@ -33,7 +32,7 @@ impl RootFile {
     }
 
     fn read(store: &dyn Store, id: &str, file: &str) -> Result<Self> {
-        let bytes = store.read(file, MAX_BYTES)?.ok_or_else(|| Error::damage("a root has vanished").with("file", file))?;
+        let bytes = store.read(file, ROOT_MAX_BYTES)?.ok_or_else(|| Error::damage("a root has vanished").with("file", file))?;
         Ok(RootFile { id: id.to_owned(), file: file.to_owned(), digest: Digest::of(&bytes), bytes })
     }
 
