@@ -38,7 +38,7 @@ impl FrameCache {
     }
 
     /// Keeps a frame, and lets go of those that were not used for longest.
-    pub(super) fn put(&self, key: Key, frame: &Arc<Vec<u8>>) {
+    fn put(&self, key: Key, frame: &Arc<Vec<u8>>) {
         let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
         if frames.iter().any(|(k, _)| *k == key) {
             return;

@@ -246,11 +246,6 @@ impl Archive {
         Ok(())
     }
 
-    /// Keeps a frame at hand that was decompressed elsewhere.
-    pub(super) fn keep(&self, pack: Digest, offset: u64, frame: &Arc<Vec<u8>>) {
-        self.cache.put((pack, offset), frame);
-    }
-
     /// Writes an object's bytes to `out` and checks its digest; returns the bytes written.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 mod collection;
 mod digest;
+mod lanes;
 mod ledger;
 mod placement;
 mod text;

@@ -5,7 +5,7 @@ use std::io::{Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::dissect::{NewObject, dissect, verbatim};
-use super::forms::{Crlf, Stateless, crlf_form};
+use super::forms::{Crlf, Stateless, crlf_form, crlf_text};
 use super::seen::Key;
 use crate::archive::cut::pieces_of_stream;
 use crate::archive::pack::{ObjectForm, Sort};
@@ -27,6 +27,8 @@ const READS: u32 = 3;
 thread_local! {
     /// For the bytes of the next file: memory that is used again costs no page faults.
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// For its CRLF form.
+    static CRLF: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// What there is to do.
@@ -112,13 +114,7 @@ fn capture(mut item: FoundItem, mail: bool) -> Result<Captured> {
         .coding
         .undo(&stored, 4 * WHOLE_BYTES)
         .map_err(|e| Error::source("cannot undo the store's own coding").because(e).with("item", &item.place))?;
-    let digest = Digest::of(&bytes);
-    let objects = if mail { dissect(&bytes, digest) } else { verbatim(&bytes, digest) };
-    let mut placement = placement(item, digest, bytes.len() as u64, mail.then(|| mime::header_facts(&bytes)));
-    if mail {
-        placement.crlf = crlf_form(&bytes);
-        placement.stateless = Stateless::new(&bytes).finish();
-    }
+    let (mut placement, objects) = if mail { message(item, &bytes) } else { whole(item, &bytes) };
     if matches!(bytes, std::borrow::Cow::Owned(_)) {
         placement.stored = Some(Form { sha256: Digest::of(&stored), size: stored.len() as u64 });
     }
@@ -126,6 +122,29 @@ fn capture(mut item: FoundItem, mail: bool) -> Result<Captured> {
         BUFFER.set(stored);
     }
     Ok(Captured::Placed { line: line(&placement)?, size: placement.size, key, objects })
+}
+
+/// A message's placement, and what holds it.
+fn message(item: FoundItem, bytes: &[u8]) -> (Placement, Vec<NewObject>) {
+    let crlf = crlf_text(bytes, CRLF.take());
+    let dissected = dissect(bytes, crlf.as_deref());
+    let mut placement = placement(item, dissected.digest, bytes.len() as u64, Some(mime::header_facts(bytes)));
+    placement.crlf = match (crlf, dissected.crlf) {
+        (Some(text), Some(sha256)) => {
+            let size = text.len() as u64;
+            CRLF.set(text);
+            Some(Form { sha256, size })
+        }
+        _ => crlf_form(bytes),
+    };
+    placement.stateless = Stateless::new(bytes).finish();
+    (placement, dissected.objects)
+}
+
+/// The placement of what is no message, and what holds it.
+fn whole(item: FoundItem, bytes: &[u8]) -> (Placement, Vec<NewObject>) {
+    let digest = Digest::of(bytes);
+    (placement(item, digest, bytes.len() as u64, None), verbatim(bytes, digest))
 }
 
 /// The placement of an item of which nothing is known but its bytes.

@@ -31,32 +31,66 @@ pub struct NewObject {
     pub bytes: Vec<u8>,
 }
 
-struct Cutter {
-    recipe: RecipeBuilder,
-    objects: Vec<NewObject>,
+/// A message taken apart, and its digests.
+pub struct Dissected {
+    /// The message's own.
+    pub digest: Digest,
+    /// That of its CRLF form, if it was given.
+    pub crlf: Option<Digest>,
+    /// What holds it; the last one is the message itself.
+    pub objects: Vec<NewObject>,
 }
 
-impl Cutter {
+/// A step of a recipe whose blobs have no digests yet.
+enum Step<'a> {
+    Literal(&'a [u8]),
+    /// So many of the next blobs.
+    Blobs(Transform, usize),
+}
+
+#[derive(Default)]
+struct Cutter<'a> {
+    steps: Vec<Step<'a>>,
+    blobs: Vec<Vec<u8>>,
+}
+
+impl<'a> Cutter<'a> {
     fn blobs(&mut self, transform: Transform, bytes: Cow<'_, [u8]>) {
-        let refs: Vec<BlobRef> = if bytes.len() <= MAX_PIECE_BYTES {
-            vec![self.blob(bytes.into_owned())]
+        let before = self.blobs.len();
+        if bytes.len() <= MAX_PIECE_BYTES {
+            self.blobs.push(bytes.into_owned());
         } else {
-            pieces(&bytes).map(|piece| self.blob(piece.to_vec())).collect()
-        };
-        self.recipe.blobs(transform, &refs);
+            self.blobs.extend(pieces(&bytes).map(<[u8]>::to_vec));
+        }
+        self.steps.push(Step::Blobs(transform, self.blobs.len() - before));
     }
 
-    fn blob(&mut self, bytes: Vec<u8>) -> BlobRef {
-        let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
-        self.objects.push(NewObject { digest, form: ObjectForm::Blob, sort: sort_of(&bytes), bytes });
-        BlobRef { digest, size }
+    fn literal(&mut self, bytes: &'a [u8]) {
+        if bytes.len() > MAX_PIECE_BYTES {
+            self.blobs(Transform::Copy, bytes.into());
+        } else {
+            self.steps.push(Step::Literal(bytes));
+        }
     }
 
-    fn literal(&mut self, bytes: &[u8]) {
-        if bytes.len() > MAX_PIECE_BYTES { self.blobs(Transform::Copy, bytes.into()) } else { self.recipe.literal(bytes) }
+    /// The blobs as objects, and the recipe for `size` bytes that they make.
+    fn finish(self, size: usize, digests: &[Digest]) -> (Vec<NewObject>, Vec<u8>) {
+        let named = self.blobs.into_iter().zip(digests);
+        let objects: Vec<NewObject> = named
+            .map(|(bytes, digest)| NewObject { digest: *digest, form: ObjectForm::Blob, sort: sort_of(&bytes), bytes })
+            .collect();
+        let mut recipe = RecipeBuilder::new(size as u64);
+        let mut refs = objects.iter().map(|o| BlobRef { digest: o.digest, size: o.bytes.len() as u64 });
+        for step in self.steps {
+            match step {
+                Step::Literal(bytes) => recipe.literal(bytes),
+                Step::Blobs(transform, count) => recipe.blobs(transform, &refs.by_ref().take(count).collect::<Vec<_>>()),
+            }
+        }
+        (objects, recipe.finish())
     }
 
-    fn leaf(&mut self, body: &[u8], base64: bool) {
+    fn leaf(&mut self, body: &'a [u8], base64: bool) {
         if base64 && let Some((text, decoded, transform)) = decode(body) {
             self.literal(&body[..text.start]);
             self.blobs(transform, decoded.into());
@@ -133,9 +167,9 @@ fn decode(body: &[u8]) -> Option<(std::ops::Range<usize>, Vec<u8>, Transform)> {
     Some((start..start + text.len(), decoded, transform))
 }
 
-/// The objects that hold a message; the last one is the message itself.
-pub fn dissect(message: &[u8], digest: Digest) -> Vec<NewObject> {
-    let mut cutter = Cutter { recipe: RecipeBuilder::new(message.len() as u64), objects: Vec::new() };
+/// Takes a message apart. Its CRLF form is hashed along where it is given: what is hashed side by side takes less time.
+pub fn dissect(message: &[u8], crlf: Option<&[u8]>) -> Dissected {
+    let mut cutter = Cutter::default();
     let mut at = 0;
     for leaf in mime::leaves(message) {
         if leaf.range.len() >= MIN_BLOB_BYTES {
@@ -145,13 +179,17 @@ pub fn dissect(message: &[u8], digest: Digest) -> Vec<NewObject> {
         }
     }
     cutter.literal(&message[at..]);
-    let Cutter { recipe, mut objects } = cutter;
-    let recipe = recipe.finish();
+    let forms = [message].into_iter().chain(crlf);
+    let mut digests = Digest::of_each(&forms.chain(cutter.blobs.iter().map(Vec::as_slice)).collect::<Vec<_>>());
+    let of_blobs = digests.split_off(1 + usize::from(crlf.is_some()));
+    let (digest, crlf) = (digests[0], digests.get(1).copied());
+    let (mut objects, recipe) = cutter.finish(message.len(), &of_blobs);
     if !objects.is_empty() && recipe.len() < 8 << 20 && gives_back(&recipe, &objects, message) {
         objects.push(NewObject { digest, form: ObjectForm::Recipe, sort: Sort::Head, bytes: recipe });
-        return objects;
+    } else {
+        objects = verbatim(message, digest);
     }
-    verbatim(message, digest)
+    Dissected { digest, crlf, objects }
 }
 
 /// The objects that hold any bytes as they are: one blob, or for long bytes pieces and a recipe.
@@ -160,11 +198,12 @@ pub fn verbatim(bytes: &[u8], digest: Digest) -> Vec<NewObject> {
         let sort = if bytes.len() < 16 << 10 { Sort::Head } else { sort_of(bytes) };
         return vec![NewObject { digest, form: ObjectForm::Blob, sort, bytes: bytes.to_vec() }];
     }
-    let mut cutter = Cutter { recipe: RecipeBuilder::new(bytes.len() as u64), objects: Vec::new() };
+    let mut cutter = Cutter::default();
     cutter.blobs(Transform::Copy, bytes.into());
-    let recipe = cutter.recipe.finish();
-    cutter.objects.push(NewObject { digest, form: ObjectForm::Recipe, sort: Sort::Head, bytes: recipe });
-    cutter.objects
+    let of_blobs = Digest::of_each(&cutter.blobs.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let (mut objects, recipe) = cutter.finish(bytes.len(), &of_blobs);
+    objects.push(NewObject { digest, form: ObjectForm::Recipe, sort: Sort::Head, bytes: recipe });
+    objects
 }
 
 /// The proof: does the recipe rebuild exactly these bytes?
@@ -227,7 +266,7 @@ mod tests {
         let data: Vec<u8> = (0..9000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
         for (eol, width) in [("\n", 76), ("\r\n", 76), ("\n", 60), ("\r\n", 70)] {
             let message = mail(eol, &data, width);
-            let objects = dissect(&message, Digest::of(&message));
+            let objects = dissect(&message, None).objects;
             assert_eq!(
                 objects.iter().map(|o| o.form).collect::<Vec<_>>(),
                 [ObjectForm::Blob, ObjectForm::Recipe],
@@ -241,7 +280,7 @@ mod tests {
     fn text_shares_its_part_over_line_ends() {
         let lf = format!("Subject: a\n\n{}", "a line of text\n".repeat(300));
         let crlf = lf.replace('\n', "\r\n");
-        let part = |m: &str| dissect(m.as_bytes(), Digest::of(m.as_bytes()))[0].digest;
+        let part = |m: &str| dissect(m.as_bytes(), None).objects[0].digest;
         assert_eq!(part(&lf), part(&crlf));
     }
 
@@ -254,7 +293,7 @@ mod tests {
                 let at = at.index(message.len());
                 message[at] = byte;
             }
-            let objects = dissect(&message, Digest::of(&message));
+            let objects = dissect(&message, None).objects;
             let last = objects.last().unwrap();
             if last.form == ObjectForm::Recipe {
                 prop_assert!(gives_back(&last.bytes, &objects, &message));

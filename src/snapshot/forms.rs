@@ -7,6 +7,26 @@ use crate::model::{Form, Hasher};
 /// Bytes that are gathered before they are hashed.
 const BLOCK_BYTES: usize = 1 << 16;
 
+/// Of longer messages no CRLF form is made in memory.
+const TEXT_MAX_BYTES: usize = 4 << 20;
+
+/// The CRLF form itself, in this buffer; `None` when it is the message as it is, or long.
+pub(super) fn crlf_text(message: &[u8], mut text: Vec<u8>) -> Option<Vec<u8>> {
+    if message.len() > TEXT_MAX_BYTES {
+        return None;
+    }
+    mime::bare_line_feeds(message, false).next()?;
+    text.clear();
+    let mut at = 0;
+    for lf in mime::bare_line_feeds(message, false) {
+        text.extend_from_slice(&message[at..lf]);
+        text.push(b'\r');
+        at = lf;
+    }
+    text.extend_from_slice(&message[at..]);
+    Some(text)
+}
+
 /// The CRLF form of a message in memory, when it differs.
 pub(super) fn crlf_form(message: &[u8]) -> Option<Form> {
     // Most messages have one sort of line end throughout: then the first one tells, and nothing need be hashed.
@@ -104,6 +124,9 @@ mod tests {
             crlf.update(&text[cut..]);
             assert_eq!(crlf.finish().unwrap().sha256, Digest::of(b"a\r\nb\r\nc\r\r\n\r\nd"), "cut at {cut}");
         }
+        let made = crlf_text(text, b"rest".to_vec()).unwrap();
+        assert_eq!(Digest::of(&made), crlf_form(text).unwrap().sha256);
+        assert_eq!((crlf_text(b"a\r\n", Vec::new()), crlf_form(b"a\r\n")), (None, None));
         let mut same = Crlf::default();
         same.update(b"a\r\n");
         assert_eq!(same.finish(), None);

@@ -9,5 +9,5 @@ mod seen;
 
 pub(crate) use capture::known_by_bytes;
 pub(crate) use dissect::sort_of;
-pub use dissect::{NewObject, dissect, verbatim};
+pub use dissect::{Dissected, NewObject, dissect, verbatim};
 pub use run::{Done, run};
