@@ -567,3 +567,20 @@ fn any_stretch_of_an_encrypted_file_is_read_alone_and_age_reads_it_whole() {
         assert!(reader.clear("x.age", stock).unwrap() == bytes);
     }
 }
+
+#[test]
+fn nothing_of_a_source_is_written_outside_of_the_archive() {
+    let sample = Sample::new();
+    let mbox = sample.path("inbox.mbox");
+    fs::write(
+        &mbox,
+        "From a@b Mon Jan  1 00:00:00 2024\nSubject: a\n\nx\n\nFrom a@b Mon Jan  1 00:00:00 2024\nSubject: b\n\ny\n",
+    )
+    .unwrap();
+    let mut command = snapshot(&[("anna", &mbox)], &sample.archive());
+    command.args(["--recipient", &sample.recipient("customer"), "--json"]);
+    // Where a copy in a folder for temporary files were needed, this would fail.
+    let ran = run(command.env("TMPDIR", "/proc/none")).expect(0);
+    let said: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!((&said["ledger"]["found"], &said["ledger"]["captured"]), (&2.into(), &2.into()), "{said}");
+}

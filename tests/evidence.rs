@@ -1,4 +1,5 @@
-//! Evidence of one item: it holds in the eyes of Python and OpenSSH, shows nothing of other items, and no tampering passes.
+//! Evidence of one item: it holds in the eyes of Python and OpenSSH, shows nothing of other items, and no tampering passes; of encrypted
+//! archives too, in whose bundles nobody needs the key.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod support;
@@ -14,12 +15,24 @@ use support::program::{Ran, on, run, snapshot};
 /// An archive of two accounts, and a bundle taken out of it.
 struct Case {
     folder: tempfile::TempDir,
+    /// For whom the archive is encrypted.
+    recipient: Option<String>,
 }
 
 impl Case {
     /// Anna has seven messages in two folders, Boris one.
     fn new() -> Self {
-        let case = Case { folder: tempfile::tempdir().unwrap() };
+        Self::with(Case { folder: tempfile::tempdir().unwrap(), recipient: None })
+    }
+
+    /// The same, encrypted.
+    fn encrypted() -> Self {
+        let mut case = Case { folder: tempfile::tempdir().unwrap(), recipient: None };
+        case.recipient = Some(support::keys::identity(&case.at("identity")));
+        Self::with(case)
+    }
+
+    fn with(case: Self) -> Self {
         let mut anna = Maildir::new(&case.at("anna"), "anna@acme.example");
         for n in 0..5 {
             anna.put("", &format!("170000000{n}.M{n}P1.host:2,S"), &message(&format!("secret plan {n}"), b"x"));
@@ -41,12 +54,25 @@ impl Case {
 
     fn snapshot(&self) -> Value {
         let accounts = [("anna@acme.example", &*self.at("anna")), ("boris@acme.example", &*self.at("boris"))];
-        json(run(snapshot(&accounts, &self.archive()).arg("--json")).expect(0))
+        let mut command = snapshot(&accounts, &self.archive());
+        if let Some(recipient) = &self.recipient {
+            command.arg("--recipient").arg(recipient).arg("--identity").arg(self.at("identity"));
+        }
+        json(run(command.arg("--json")).expect(0))
+    }
+
+    /// `floe COMMAND` on the archive, with its key where it has one.
+    fn on(&self, command: &str, more: &[&str]) -> Ran {
+        let mut command = on(&self.archive(), command, more);
+        if self.recipient.is_some() {
+            command.arg("--identity").arg(self.at("identity"));
+        }
+        run(&mut command)
     }
 
     /// Lines of all listings: account, collection, digest, and more.
     fn items(&self) -> Vec<Value> {
-        let ran = run(&mut on(&self.archive(), "manifest", &["--format", "jsonl"])).expect(0);
+        let ran = self.on("manifest", &["--format", "jsonl"]).expect(0);
         ran.stdout.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect()
     }
 
@@ -61,8 +87,13 @@ impl Case {
             fs::read_dir(self.archive().join("data/snapshots")).unwrap().map(|e| e.unwrap().path()).collect();
         all.sort();
         let path = all.pop().unwrap();
-        let root = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        (path, root)
+        let bytes = if self.recipient.is_some() { self.opened(&path) } else { fs::read(&path).unwrap() };
+        (path, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    /// What an age file holds.
+    fn opened(&self, path: &Path) -> Vec<u8> {
+        support::keys::opened(path, &self.at("identity"))
     }
 
     /// Takes a bundle and unpacks it with Python; the folder in it.
@@ -70,7 +101,7 @@ impl Case {
         let zip = self.at(&format!("{name}.zip"));
         let item = self.digest("the one");
         let args = [&[item.as_str(), "--out", zip.to_str().unwrap()], more].concat();
-        run(&mut on(&self.archive(), "evidence", &args)).expect(0);
+        self.on("evidence", &args).expect(0);
         let out = self.at(name);
         let unpack =
             "import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); assert z.testzip() is None; z.extractall(sys.argv[2])";
@@ -94,10 +125,10 @@ impl Case {
         let public = fs::read_to_string(path.with_extension("pub")).unwrap();
         let blob = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, public.split(' ').nth(1).unwrap()).unwrap();
         let id = &floe::model::Digest::of(&blob).to_string()[..16];
-        let stem = root.file_stem().unwrap().to_str().unwrap();
+        let (file, made) = (root.file_name().unwrap().to_str().unwrap(), format!("{}.sig", root.display()));
         fs::create_dir_all(self.archive().join("signatures")).unwrap();
-        let name = self.archive().join("signatures").join(format!("{stem}.{role}.{id}.sig"));
-        fs::rename(root.with_extension("json.sig"), &name).unwrap();
+        let name = self.archive().join("signatures").join(format!("{}.{role}.{id}.sig", &file[..29]));
+        fs::rename(made, &name).unwrap();
         path.with_extension("pub")
     }
 }
@@ -143,13 +174,11 @@ fn a_bundle_holds_by_itself_by_a_fingerprint_and_by_a_signature() {
     assert!(alone.text().contains("no signature was checked"), "{alone}");
 }
 
-#[test]
-fn nothing_of_other_items_is_in_a_bundle() {
-    let case = Case::new();
-    let bundle = case.bundle("plain", &[]);
+/// Names and bytes of everything in a bundle, and the digests of the items that it must not tell of.
+fn tells_nothing_of_others(case: &Case, bundle: &Path) -> Vec<u8> {
     let one = case.digest("the one");
     let mut all = Vec::new();
-    for entry in walkdir::WalkDir::new(&bundle) {
+    for entry in walkdir::WalkDir::new(bundle) {
         let entry = entry.unwrap();
         all.extend_from_slice(entry.file_name().as_encoded_bytes());
         if entry.file_type().is_file() {
@@ -174,10 +203,158 @@ fn nothing_of_other_items_is_in_a_bundle() {
     // Nor can a neighbour be guessed: the hash of its line without the nonce is nowhere, nor is the secret.
     let root = case.root().1;
     let key = root["merkle"]["key"].as_str().unwrap();
-    let secret = run(&mut on(&case.archive(), "show", &[key, "--raw"])).expect(0).stdout;
+    let secret = case.on("show", &[key, "--raw"]).expect(0).stdout;
     assert_eq!(secret.len(), 32);
     assert!(memchr::memmem::find(&all, &secret).is_none());
     assert!(!text.contains(&secret.iter().map(|b| format!("{b:02x}")).collect::<String>()));
+    all
+}
+
+#[test]
+fn nothing_of_other_items_is_in_a_bundle() {
+    let case = Case::new();
+    tells_nothing_of_others(&case, &case.bundle("plain", &[]));
+}
+
+#[test]
+fn a_bundle_of_an_encrypted_archive_holds_without_the_key_and_names_no_other_account() {
+    let case = Case::encrypted();
+    let zip = case.at("none.zip");
+    run(&mut on(&case.archive(), "evidence", &[&*case.digest("the one"), "--out", zip.to_str().unwrap()])).expect(64);
+    let plain = case.bundle("plain", &[]);
+    let unsigned = check(&plain, &[]).expect(1);
+    for part in ["nobody has signed the root", "anna@acme.example", "Severance talks", "ok    it is item 1 of 2", "by floe "] {
+        assert!(unsigned.text().contains(part), "{part} in {unsigned}");
+    }
+    assert_eq!(fs::read(plain.join("item.eml")).unwrap(), message("the one", b"the attachment"));
+    let (root, said) = case.root();
+    let root_name = root.file_name().unwrap().to_str().unwrap();
+    assert!(root_name.ends_with(".json.age") && fs::read(plain.join(root_name)).unwrap() == fs::read(&root).unwrap());
+    // Of the accounts only the item's own one is named, and nothing of where they came from, or of their listings.
+    let all = tells_nothing_of_others(&case, &plain);
+    let text = String::from_utf8_lossy(&all);
+    assert!(text.contains("anna@acme.example"));
+    let folder = case.folder.path().to_str().unwrap();
+    let listings = said["accounts"].as_array().unwrap().iter().map(|account| account["listing"].as_str().unwrap());
+    let others = ["boris", folder, said["tree"].as_str().unwrap(), case.recipient.as_deref().unwrap(), "AGE-SECRET-KEY"];
+    // The item itself may speak of anybody.
+    let own = fs::read(plain.join("item.eml")).unwrap();
+    let text = text.replace(std::str::from_utf8(&own).unwrap(), "");
+    for part in listings.chain(others) {
+        assert!(!text.contains(part), "{part}");
+    }
+    let digest = floe::model::Digest::of(&fs::read(&root).unwrap()).to_string();
+    check(&plain, &["--root", &digest]).expect(0);
+    check(&plain, &["--root", &digest.replace(&digest[..1], "x")]).expect(2);
+    let operator = case.sign("operator", "operator");
+    let signed = case.bundle("signed", &[]);
+    let ran = check(&signed, &["--signed-by", operator.to_str().unwrap()]).expect(0);
+    assert!(ran.text().contains("signed by the operator"), "{ran}");
+    case.on("verify", &["--full"]).expect(0);
+    // The stock command opens the root all the same: it passes over the line that it does not know.
+    if Command::new("age").arg("--version").output().is_ok_and(|o| o.status.success()) {
+        let opened = run(Command::new("age").args(["-d", "-i"]).arg(case.at("identity")).arg(&root)).expect(0).stdout;
+        assert_eq!(serde_json::from_slice::<Value>(&opened).unwrap(), said);
+    } else {
+        assert!(std::env::var_os("CI").is_none(), "there is no age command");
+        support::skipped("there is no age command here");
+    }
+    // Roots with equal trees commit to different things: nobody sees that nothing changed.
+    let commitment = |path: &Path| floe::vault::statement_in(&fs::read(path).unwrap()).unwrap();
+    support::archives::next_second();
+    case.snapshot();
+    let (later, again) = case.root();
+    assert_eq!(said["merkle"], again["merkle"]);
+    assert_ne!(commitment(&root), commitment(&later));
+    assert!(!String::from_utf8_lossy(&fs::read(&later).unwrap()).contains(said["merkle"]["root"].as_str().unwrap()));
+}
+
+#[test]
+fn no_other_statement_passes_for_that_of_an_encrypted_root() {
+    let case = Case::encrypted();
+    case.sign("operator", "operator");
+    let good = case.bundle("good", &[]);
+    check(&good, &[]).expect(0);
+    let bad = || copy_of(&good, &case.at("bad"));
+    let edits: [&dyn Fn(&mut Value); 4] = [
+        &|proof| proof["statement"]["nonce"] = "0".repeat(64).into(),
+        &|proof| {
+            let line = proof["statement"]["line"].as_str().unwrap().replace("\"created\":\"20", "\"created\":\"19");
+            proof["statement"]["line"] = line.into();
+        },
+        &|proof| _ = proof["statement"].as_object_mut().unwrap().remove("line"),
+        &|proof| _ = proof.as_object_mut().unwrap().remove("statement"),
+    ];
+    for change in edits {
+        let bundle = bad();
+        edit(&bundle, change);
+        fails(&bundle, "");
+    }
+    // A forged tree with a statement, header and digests that all fit: only the signature is not of it.
+    let root = case.root().0;
+    let name = root.file_name().unwrap().to_str().unwrap();
+    let bytes = fs::read(&root).unwrap();
+    let text = String::from_utf8_lossy(&bytes[..1000]).into_owned();
+    let line = text.lines().find(|line| line.starts_with("-> floe-statement ")).unwrap();
+    let forge = |bundle: &Path, new: &str| {
+        let at = memchr::memmem::find(&bytes, line.as_bytes()).unwrap();
+        let forged = [&bytes[..at], new.as_bytes(), &bytes[at + line.len()..]].concat();
+        let digest = floe::model::Digest::of(&forged).to_string();
+        let file = format!("{}{}.json.age", &name[..17], &digest[..12]);
+        fs::remove_file(bundle.join(name)).unwrap();
+        fs::write(bundle.join(&file), &forged).unwrap();
+        edit(bundle, &|proof| proof["root"] = serde_json::json!({"file": file, "sha256": digest}));
+        for entry in fs::read_dir(bundle.join("signatures")).unwrap() {
+            let path = entry.unwrap().path();
+            let own = path.file_name().unwrap().to_str().unwrap().replace(&name[..29], &file[..29]);
+            fs::rename(&path, path.with_file_name(own)).unwrap();
+        }
+    };
+    let bundle = bad();
+    let mut lines = (String::new(), String::new());
+    edit(&bundle, &|proof| {
+        let line = proof["statement"]["line"].as_str().unwrap().replace("\"created\":\"20", "\"created\":\"19");
+        proof["statement"]["line"] = line.into();
+    });
+    let proof: Value = serde_json::from_slice(&fs::read(bundle.join("proof.json")).unwrap()).unwrap();
+    lines.0 = proof["statement"]["line"].as_str().unwrap().to_owned();
+    lines.1 = proof["statement"]["nonce"].as_str().unwrap().to_owned();
+    let leaf = floe::archive::merkle::leaf_of(&lines.1.parse().unwrap(), &floe::model::Digest::of(lines.0.as_bytes()));
+    forge(&bundle, &format!("-> floe-statement {leaf}"));
+    fails(&bundle, "does not hold for this root");
+    fs::remove_dir_all(bundle.join("signatures")).unwrap();
+    check(&bundle, &[]).expect(1);
+    // No line, two of them, and one behind the header's end.
+    for new in ["-> other-statement x", &format!("{line}\n\n{line}"), &format!("--- \n{line}")] {
+        let bundle = bad();
+        forge(&bundle, new);
+        fails(&bundle, "states nothing in its header");
+    }
+}
+
+#[test]
+fn a_full_check_names_a_wrong_statement_and_an_older_root_has_none() {
+    let case = Case::encrypted();
+    let root = case.opened(&case.root().0);
+    let recipient = || case.recipient.as_deref().unwrap().parse::<floe::vault::Recipient>().unwrap();
+    let sealed = |statement| {
+        let protection = floe::vault::Protection { recipients: vec![recipient()], ..Default::default() };
+        let empty = floe::store::LocalStore::new(&case.at("nowhere"));
+        let (vault, _) = floe::vault::Vault::for_writing(empty, &protection).unwrap();
+        vault.sealed(root.clone(), statement).unwrap()
+    };
+    let (zip, item) = (case.at("x.zip"), case.digest("the one"));
+    let args = [&*item, "--out", zip.to_str().unwrap()];
+    put_root(&case, &sealed(Some(floe::model::Digest::of(b"another"))));
+    let ran = case.on("verify", &["--full"]);
+    assert!(ran.code() == 2 && ran.text().contains("the header of its root states other trees"), "{ran}");
+    let ran = case.on("evidence", &args).expect(2);
+    assert!(ran.text().contains("states other trees") && !zip.exists(), "{ran}");
+    put_root(&case, &sealed(None));
+    let ran = case.on("verify", &["--full"]);
+    assert!(!ran.text().contains("states other trees"), "{ran}");
+    let ran = case.on("evidence", &args).expect(64);
+    assert!(ran.text().contains("Run 'floe snapshot'") && !zip.exists(), "{ran}");
 }
 
 /// Changes the JSON of a bundle.
@@ -338,15 +515,20 @@ fn later_snapshots_keep_the_trees_of_what_did_not_change_and_verify_knows_a_wron
 
 /// Puts a changed root in the place of the newest, with bag files that fit and without a record of events, which would tell.
 fn replace_root(case: &Case, change: &dyn Fn(&mut Value)) {
-    let (path, mut root) = case.root();
+    let (_, mut root) = case.root();
     change(&mut root);
     root.as_object_mut().unwrap().remove("events");
     let _ = fs::remove_file(case.archive().join("events.jsonl"));
-    let bytes = serde_json::to_vec_pretty(&root).unwrap();
-    let digest = floe::model::Digest::of(&bytes).to_string();
+    put_root(case, &serde_json::to_vec_pretty(&root).unwrap());
+}
+
+/// Puts other bytes in the place of the newest root, under the name that fits them.
+fn put_root(case: &Case, bytes: &[u8]) {
+    let path = case.root().0;
+    let digest = floe::model::Digest::of(bytes).to_string();
     let old = path.file_name().unwrap().to_str().unwrap().to_owned();
     fs::remove_file(&path).unwrap();
-    let new = format!("{}{}.json", &old[..17], &digest[..12]);
+    let new = format!("{}{}{}", &old[..17], &digest[..12], &old[29..]);
     fs::write(path.with_file_name(&new), bytes).unwrap();
     for (file, name, with, digest) in [
         ("manifest-sha256.txt", format!("data/snapshots/{old}"), format!("data/snapshots/{new}"), digest),
@@ -455,7 +637,15 @@ fn proofs_of_an_account_outlive_the_removal_of_another() {
 
 #[test]
 fn no_flipped_bit_passes() {
-    let case = Case::new();
+    flip_bits(&Case::new());
+}
+
+#[test]
+fn no_flipped_bit_passes_in_a_bundle_of_an_encrypted_archive() {
+    flip_bits(&Case::encrypted());
+}
+
+fn flip_bits(case: &Case) {
     case.sign("operator", "operator");
     let good = case.bundle("good", &[]);
     let mut random = support::mail::Random::fresh("evidence");

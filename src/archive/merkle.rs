@@ -14,9 +14,10 @@ use sha2::Sha256;
 
 use super::listing::{ListingWriter, line};
 use super::pack::{ObjectForm, Sort};
-use super::{AccountEntry, Archive, CollectionEntry, Findings, Root, Snapshot, Writer};
+use super::{AccountEntry, Archive, CollectionEntry, Findings, Root, Snapshot, Tool, Writer};
 use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionKind, CollectionPath, Digest, Hasher};
+use crate::vault::{self, ROOT_MAX_BYTES, SUFFIX};
 
 /// The sort of tree that this code makes and reads.
 const TREE: &str = "rfc6962-sha256";
@@ -36,6 +37,50 @@ pub struct Merkle {
     pub key: Digest,
     /// The listing of the collections' trees, in the order of the upper tree.
     pub collections: Digest,
+}
+
+/// What an encrypted root says of itself where only the item is to be shown: the header of its file commits to the leaf, which tells nothing
+/// without the line and the nonce, and signatures are over the file.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// JSON.
+    pub line: String,
+    /// Blinds it.
+    pub nonce: Digest,
+    /// The hash of both.
+    pub leaf: Digest,
+}
+
+/// The line of a statement: JSON in this order of members.
+#[derive(Serialize)]
+struct StatementLine<'a> {
+    format: &'static str,
+    version: u32,
+    created: jiff::Timestamp,
+    tool: &'a Tool,
+    merkle: Trees<'a>,
+}
+
+#[derive(Serialize)]
+struct Trees<'a> {
+    tree: &'a str,
+    size: u64,
+    root: Digest,
+}
+
+/// The statement of a root; a root without trees has none.
+///
+/// # Errors
+/// `Kind::Damage` when the secret behind the nonces is missing or damaged.
+pub fn statement(archive: &Archive, root: &Root) -> Result<Option<Statement>> {
+    let Some(merkle) = &root.merkle else { return Ok(None) };
+    let blinding = Blinding::of(archive, merkle)?;
+    let trees = Trees { tree: &merkle.tree, size: merkle.size, root: merkle.root };
+    let said = StatementLine { format: "floe statement", version: 1, created: root.created, tool: &root.tool, merkle: trees };
+    let failed = |e| Error::new(Kind::Internal, "cannot write the statement of a root").because(e);
+    let line = serde_json::to_string(&said).map_err(failed)?;
+    let (nonce, leaf) = blinding.leaf(Level::Statement, line.as_bytes());
+    Ok(Some(Statement { line, nonce, leaf }))
 }
 
 /// What is known of one collection's tree: a line of the listing that [`Merkle::collections`] names.
@@ -189,13 +234,15 @@ pub fn root_by(leaf: Digest, index: u64, size: u64, path: &[Digest]) -> Option<D
     (last == 0).then_some(node)
 }
 
-/// Which tree a leaf is of; the nonces of the two are told apart.
+/// What a leaf is; the nonces of different ones are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// A placement in its collection's tree.
     Placement,
     /// A collection in the upper tree.
     Collection,
+    /// The statement of an encrypted root, which is in no tree.
+    Statement,
 }
 
 /// Makes the nonces.
@@ -226,8 +273,9 @@ impl Blinding {
         let line = Digest::of(line);
         let mut mac = self.0.clone();
         mac.update(match level {
-            Level::Placement => b"placement",
+            Level::Placement => &b"placement"[..],
             Level::Collection => b"collection",
+            Level::Statement => b"statement",
         });
         mac.update(line.as_bytes());
         let nonce = Digest::from_bytes(mac.finalize().into_bytes().into());
@@ -282,6 +330,18 @@ impl Write for ListingTree {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+/// Is what the header of an encrypted root commits to what the root says? Older ones commit to nothing.
+fn stated(archive: &Archive, snapshot: &Snapshot) -> Result<bool> {
+    if !archive.is_encrypted() {
+        return Ok(true);
+    }
+    let file = archive.store().read(&format!("data/snapshots/{}.json{SUFFIX}", snapshot.id), ROOT_MAX_BYTES)?;
+    match vault::statement_in(&file.unwrap_or_default()) {
+        Some(leaf) => Ok(statement(archive, &snapshot.root)?.is_some_and(|statement| statement.leaf == leaf)),
+        None => Ok(true),
     }
 }
 
@@ -432,6 +492,11 @@ impl<'a> TreesCheck<'a> {
             Ok(true) => {}
             Ok(false) => found.damage.push(format!("snapshot {}: its Merkle root is not that of its items", snapshot.id)),
             Err(e) => found.damage.push(format!("snapshot {}: its Merkle tree: {e}", snapshot.id)),
+        }
+        match stated(archive, snapshot) {
+            Ok(true) => {}
+            Ok(false) => found.damage.push(format!("snapshot {}: the header of its root states other trees", snapshot.id)),
+            Err(e) => found.damage.push(format!("snapshot {}: the statement of its root: {e}", snapshot.id)),
         }
     }
 

@@ -232,14 +232,16 @@ pub struct PackWriter {
 impl PackWriter {
     /// Begins a pack.
     pub fn new(store: &dyn Store) -> Result<Self> {
-        Ok(PackWriter {
-            upload: store.upload()?,
-            suffix: store.suffix(),
-            offset: 0,
-            frames: Vec::new(),
-            entries: 0,
-            data_bytes: 0,
-        })
+        Ok(Self::of(store.upload()?, store.suffix()))
+    }
+
+    /// Begins a pack that takes the place of `name`, for those who can read that one.
+    pub fn instead_of(store: &dyn Store, name: &str) -> Result<Self> {
+        Ok(Self::of(store.upload_for_readers_of(name)?, store.suffix()))
+    }
+
+    fn of(upload: Box<dyn Upload>, suffix: &'static str) -> Self {
+        PackWriter { upload, suffix, offset: 0, frames: Vec::new(), entries: 0, data_bytes: 0 }
     }
 
     /// Is it so large that another should be begun?

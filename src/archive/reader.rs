@@ -70,6 +70,23 @@ impl Archive {
         Archive { vault, index, cache: FrameCache::default() }
     }
 
+    /// What its files lie in, as they are and as what they hold.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// Makes an encrypted archive ready for new files: they are for the recipients of the newest root that can be read.
+    ///
+    /// # Errors
+    /// `Kind::Usage` when that is nobody, `Kind::Storage` when the roots cannot be read.
+    pub fn for_its_recipients(&mut self) -> Result<()> {
+        if !self.is_encrypted() {
+            return Ok(());
+        }
+        let newest = self.snapshots()?.pop();
+        self.vault.recipients_as_before(newest.as_ref().map_or(&[], |newest| &newest.root.recipients))
+    }
+
     /// Its files as they lie on the disk.
     pub fn store(&self) -> &dyn Store {
         self.vault.files()

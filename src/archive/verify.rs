@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::model::{Digest, Hasher, Ledger};
 use crate::monitor::Monitor;
 use crate::proof::events::FILE as EVENTS;
+use crate::proof::signature::ENDING;
 use crate::store::Store;
 use crate::vault::{ROOT_MAX_BYTES, SUFFIX};
 
@@ -452,7 +453,9 @@ fn bag_files(archive: &Archive, found: &mut Findings, monitor: &dyn Monitor) -> 
     let names: BTreeSet<&str> = there.iter().map(|f| f.name.as_str()).collect();
     let missing = manifest.iter().filter(|(_, name)| !names.contains(name.as_str()));
     found.damage.extend(missing.map(|(_, name)| format!("{name} is missing: {MANIFEST} lists it")));
-    let misfits = there.iter().filter(|f| f.name.ends_with(SUFFIX) != archive.is_encrypted());
+    // A signature shows nothing of what it signs, and goes by the name of that.
+    let signed = |name: &str| name.strip_suffix(ENDING).unwrap_or(name).ends_with(SUFFIX);
+    let misfits = there.iter().filter(|f| signed(&f.name) != archive.is_encrypted());
     let how =
         if archive.is_encrypted() { "is not encrypted, but the archive is" } else { "is encrypted, but the archive is not" };
     found.damage.extend(misfits.map(|f| format!("{} {how}", f.name)));

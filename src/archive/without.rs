@@ -1,4 +1,5 @@
-//! Packs written anew without some of their objects: the one way in which anything leaves an archive.
+//! Packs written anew without some of their objects: the one way in which anything leaves an archive. Where they are encrypted, the new one
+//! opens for exactly those for whom the old one did.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -42,7 +43,7 @@ pub(crate) fn renew(archive: &Archive, objects: &HashSet<Digest>) -> Result<Rene
             return Err(Error::damage("a pack does not have its digest").with("file", &file.name).hint("see floe verify"));
         }
         renewed.bytes += file.size;
-        if let Some((new, bytes)) = renew_one(archive.store(), file, objects)? {
+        if let Some((new, bytes)) = renew_one(archive.contents(), file, objects)? {
             renewed.new.push(new);
             renewed.bytes = renewed.bytes.saturating_sub(bytes);
         }
@@ -64,7 +65,7 @@ fn renew_one(store: &dyn Store, file: &StoredFile, objects: &HashSet<Digest>) ->
         }
         let writer = match &mut writer {
             Some(writer) => writer,
-            none => none.insert(PackWriter::new(store)?),
+            none => none.insert(PackWriter::instead_of(store, &file.name)?),
         };
         let bytes = kept.iter().map(|entry| entry.len as u64).sum();
         if kept.len() == entries.len() {

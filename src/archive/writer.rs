@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::bag;
 use super::index::{Index, Record, index_files};
 use super::known::Known;
+use super::merkle;
 use super::pack::{self, EntrySpan, ObjectForm, PackWriter, SORTS, Sort};
 use super::reader::{read_root, root_files, root_id};
 use super::{Archive, Root, Snapshot};
@@ -86,7 +87,7 @@ impl Writer {
         let previous = previous(&vault)?;
         vault.recipients_as_before(previous.as_ref().map_or(&[], Previous::recipients))?;
         let files = vault.files();
-        tombstone::finish(files)?;
+        tombstone::finish(&vault)?;
         if files.read("bagit.txt", 1 << 10)?.is_none() {
             // A valid bag from the first moment on, also when the first run never ends.
             let key = key.map(|bytes| (KEY_FILE.to_owned(), bytes));
@@ -132,6 +133,16 @@ impl Writer {
     /// What the archive holds so far; the object of a pack that is not sealed yet cannot be read.
     pub fn archive(&self) -> &Archive {
         &self.archive
+    }
+
+    /// Everything that is settled, to be read while more is written.
+    ///
+    /// # Errors
+    /// `Kind::Storage` when the archive cannot be read.
+    pub fn reader(&self) -> Result<Archive> {
+        let vault = self.archive.vault.beside();
+        let index = Index::open(&vault)?;
+        Ok(Archive::from_parts(vault, index))
     }
 
     /// Begins a file of the cache (`index/`), which is named when it is finished.
@@ -247,7 +258,24 @@ impl Writer {
         // One that was salvaged names the end of its own record and stays as it is.
         let events = root.events.or_else(|| Some(log.anchor()));
         let root = Root { events, recipients: self.recipients(), ..root.clone() };
-        let bytes = vault.sealed(root.to_bytes()?)?;
+        // Where the root is encrypted, one item can be shown to belong to it by this alone.
+        let statement = if vault.is_sealed() { merkle::statement(&self.archive, &root)?.map(|s| s.leaf) } else { None };
+        let bytes = vault.sealed(root.to_bytes()?, statement)?;
+        self.commit_file(root, bytes, log)
+    }
+
+    /// Commits a snapshot whose root's file was made before, byte for byte; `root` is what it holds.
+    ///
+    /// # Errors
+    /// As [`Writer::commit`].
+    pub fn commit_as_it_was(&mut self, root: &Root, file: Vec<u8>) -> Result<Snapshot> {
+        self.settle()?;
+        let log = events::Log::read(self.archive.vault.files())?;
+        self.commit_file(root.clone(), file, log)
+    }
+
+    fn commit_file(&mut self, root: Root, bytes: Vec<u8>, log: events::Log) -> Result<Snapshot> {
+        let (vault, files) = (&self.archive.vault, self.archive.vault.files());
         let digest = Digest::of(&bytes);
         let id = format!("{}-{}", root.created.strftime("%Y%m%dT%H%M%SZ"), &digest.to_string()[..12]);
         let events = events::of_snapshot(log, files, &root, digest, &id)?;

@@ -17,7 +17,7 @@ use crate::proof::evidence::{Done, Wanted, evidence};
 ///
 /// Writes a zip with the item, a proof that it is in the snapshot's root (RFC 6962), the root, the signatures and time stamps
 /// on it, a README for lawyers and a short Python script that checks it all without floe. Of other items nothing is shown; the
-/// root names the accounts. It is of the newest snapshot that has the item. Where an item lies in several folders the first is
+/// root names the accounts, but that of an encrypted archive stays encrypted and is checked without the key. It is of the newest snapshot that has the item. Where an item lies in several folders the first is
 /// shown: --account and --collection choose another one.
 ///
 /// Example: floe evidence acme.floe 5f2c81d0 --out case-17.zip

@@ -102,6 +102,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         keys: args.key.keys(&args.archive)?,
         recipients: Recipient::all(&args.recipients)?,
         store_again: args.store_again,
+        key_file: None,
     };
     let mut writer = Writer::open_with(&args.archive, args.level, &protection)?;
     let recipients_before = writer.previous().map(|p| p.recipients().to_vec()).unwrap_or_default();

@@ -21,6 +21,11 @@ pub(super) struct KeyArgs {
 }
 
 impl KeyArgs {
+    /// For a command in which these options have other names.
+    pub(super) fn of(identities: Vec<PathBuf>, passphrase_file: Option<PathBuf>) -> Self {
+        KeyArgs { identities, passphrase_file }
+    }
+
     /// Opens the archive.
     pub(super) fn open(&self, archive: &Path) -> Result<Archive> {
         Archive::open_with(archive, &self.keys(archive)?)
@@ -37,6 +42,18 @@ impl KeyArgs {
         let passphrase = match &self.passphrase_file {
             Some(file) => Some(Secret::from_file(file)?),
             None if std::io::stdin().is_terminal() && self.needs_passphrase(archive)? => Some(Secret::ask("Passphrase: ")?),
+            None => None,
+        };
+        Keys::new(&self.identities, passphrase)
+    }
+
+    /// The same for a folder of which nothing is known, such as what is left of an archive.
+    pub(super) fn keys_for_heap(&self, folder: &Path) -> Result<Keys> {
+        let encrypted = self.identities.iter().any(|file| Keys::is_encrypted(file));
+        let needed = encrypted || self.identities.is_empty() && folder.join(vault::KEY_FILE).is_file();
+        let passphrase = match &self.passphrase_file {
+            Some(file) => Some(Secret::from_file(file)?),
+            None if needed && std::io::stdin().is_terminal() => Some(Secret::ask("Passphrase: ")?),
             None => None,
         };
         Keys::new(&self.identities, passphrase)

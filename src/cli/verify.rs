@@ -80,7 +80,7 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     let since = args.since.as_deref().map(since::digest_of).transpose()?;
     let needs_key = args.full || since.is_some() || args.snapshot.is_some() || args.report.is_some();
     let archive = if needs_key { args.key.open(&args.archive) } else { args.key.open_or_locked(&args.archive) }?;
-    let forgotten = tombstone::forgotten(archive.store())?;
+    let forgotten = tombstone::forgotten(archive.vault())?;
     let check = Check { full: args.full, present: since.is_some(), forgotten, snapshot: args.snapshot.clone() };
     let begun = Instant::now();
     let mut found = archive::verify(&archive, &check, &Terminal::new(args.json))?;

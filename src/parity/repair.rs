@@ -26,7 +26,7 @@ use crate::proof::{
     events::{self, Doubted},
 };
 use crate::store::{LocalStore, Store, StoredFile, Upload};
-use crate::vault::{self, Keys};
+use crate::vault::{self, Keys, Vault};
 
 /// Where damaged files lie until the archive is found intact.
 const DAMAGED: &str = "damaged";
@@ -97,7 +97,8 @@ pub fn repair(path: &Path, keys: &Keys, monitor: &dyn Monitor) -> Result<Repaire
     let lock = store.lock()?;
     let mut report = Repaired::default();
     let sets = read_sets(&store)?;
-    let mut bench = Bench::look(&store, &sets, monitor)?;
+    let removed = tombstone::removed_packs(&Vault::open(LocalStore::new(path), keys)?)?;
+    let mut bench = Bench::look(&store, &sets, removed, monitor)?;
     bench.mend(&mut report, monitor)?;
     if report.lacking.is_empty() {
         bench.clear(&mut report)?;
@@ -111,7 +112,7 @@ pub fn repair(path: &Path, keys: &Keys, monitor: &dyn Monitor) -> Result<Repaire
     }
     let archive = Archive::open_or_locked(path, keys)?;
     // Of an encrypted archive the digests of files are what can be checked without the key.
-    let check = Check { full: !archive.is_locked(), forgotten: tombstone::forgotten(archive.store())?, ..Check::default() };
+    let check = Check { full: !archive.is_locked(), forgotten: tombstone::forgotten(archive.vault())?, ..Check::default() };
     report.findings = archive::verify(&archive, &check, monitor)?;
     super::check(archive.store(), &mut report.findings)?;
     proof::check(&archive, &mut report.findings)?;
@@ -171,7 +172,7 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    fn look(store: &'a LocalStore, sets: &'a [Set], monitor: &dyn Monitor) -> Result<Self> {
+    fn look(store: &'a LocalStore, sets: &'a [Set], removed: HashSet<String>, monitor: &dyn Monitor) -> Result<Self> {
         let mut files = stored(store)?;
         files.extend(store.list(DAMAGED)?);
         monitor.phase("look", Some(files.iter().map(|f| f.size).sum()));
@@ -186,7 +187,6 @@ impl<'a> Bench<'a> {
             .collect();
         monitor.done();
         let (manifest, bag_is_whole) = read_bag(store)?;
-        let removed = tombstone::removed_packs(store)?;
         let mut bench = Bench { store, sets, seen, wanted: BTreeMap::new(), manifest, bag_is_whole, removed };
         bench.list_wanted();
         Ok(bench)
@@ -427,6 +427,7 @@ impl Bench<'_> {
 
 /// Is the hold or tombstone what its name says? A signature is held against what it signs.
 fn is_named(name: &str, digest: &Digest) -> bool {
+    let name = name.strip_suffix(vault::SUFFIX).unwrap_or(name);
     name.ends_with(".sig") || name.ends_with(&format!("-{}.json", &digest.to_string()[..12]))
 }
 

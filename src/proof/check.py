@@ -10,7 +10,8 @@ Exit code: 0 PASS, 1 PASS WITH EXCEPTIONS (nothing is wrong, but something could
 How the proof goes, in steps that anybody can repeat: the SHA-256 of the item stands in the placement's line; the line, a
 nonce and some hashes give the root of its folder's tree (RFC 6962); that root stands in the collection's line, which in
 the same way gives the root of the tree over all folders; that one stands in the snapshot's root file; the root file is
-what people signed. The hashes beside the way are of lines with secret nonces, so nothing can be learned from them.
+what people signed. Where that file is encrypted (.age), one line of its header is the hash of a nonce and the statement in
+proof.json, and the statement has the root of the tree; nothing is decrypted. The hashes beside the way are of lines with secret nonces, so nothing can be learned from them.
 """
 import argparse
 import base64
@@ -100,22 +101,38 @@ def check_item(proof):
     raw = read(proof["root"]["file"])
     if hashlib.sha256(raw).hexdigest() != proof["root"]["sha256"]:
         raise Wrong("the root file is not the one of this proof")
-    if proof["root"]["file"] != stem_of(proof) + ".json" or not stem_of(proof).endswith(proof["root"]["sha256"][:12]):
+    if not proof["root"]["file"].startswith(stem_of(proof) + ".json") or not stem_of(proof).endswith(proof["root"]["sha256"][:12]):
         raise Wrong("the root file is not the one that its name says")
-    root = json.loads(raw.decode("utf-8"))
+    encrypted = proof["root"]["file"].endswith(".age")
+    root = stated(proof, raw) if encrypted else json.loads(raw.decode("utf-8"))
     merkle = root["merkle"]
-    if root["format"] != "floe snapshot" or root["version"] != 1 or merkle["tree"] != "rfc6962-sha256":
+    format = "floe statement" if encrypted else "floe snapshot"
+    if root["format"] != format or root["version"] != 1 or merkle["tree"] != "rfc6962-sha256":
         raise Wrong("the root file is of a format that this script does not know")
     if root_of(proof["collection"]) != merkle["root"] or proof["collection"]["size"] != merkle["size"]:
         raise Wrong("the collection is not in the snapshot's tree")
-    if collection["account"] not in [account["account"] for account in root["accounts"]]:
+    if not encrypted and collection["account"] not in [account["account"] for account in root["accounts"]]:
         raise Wrong("the snapshot has no such account")
     say("ok    the collection is in the tree of the snapshot of %s" % root["created"])
     return root, placement, collection
 
 
+def stated(proof, raw):
+    """What an encrypted root file says of its trees: the statement that the one line for it in the file's header commits to."""
+    header, end, _ = raw.partition(b"\n--- ")
+    lines = [line.split(b" ") for line in header.split(b"\n") if line.startswith(b"-> floe-statement ")]
+    if not header.startswith(b"age-encryption.org/v1\n") or not end or len(lines) != 1 or len(lines[0]) != 3:
+        raise Wrong("the root file states nothing in its header")
+    line, nonce = proof["statement"]["line"], unhex(proof["statement"]["nonce"])
+    leaf = hashlib.sha256(b"\0" + nonce + hashlib.sha256(line.encode("utf-8")).digest()).hexdigest()
+    if lines[0][2] != leaf.encode("ascii"):
+        raise Wrong("the statement is not the one that the root file commits to")
+    say("ok    the encrypted root file commits to the statement in proof.json")
+    return json.loads(line)
+
+
 def stem_of(proof):
-    return re.sub(r"\.json\Z", "", proof["root"]["file"])
+    return re.sub(r"\.json(\.age)?\Z", "", proof["root"]["file"])
 
 
 def key_of(signature):

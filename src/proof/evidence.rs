@@ -15,6 +15,7 @@ use crate::archive::{AccountEntry, Archive, CollectionEntry, Findings, Snapshot}
 use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionKind, CollectionPath, Digest, Placement};
 use crate::monitor::Monitor;
+use crate::vault;
 
 const README: &str = include_str!("evidence.txt");
 const CHECK: &str = include_str!("check.py");
@@ -103,6 +104,16 @@ struct Proof {
     placement: Inclusion,
     collection: Inclusion,
     root: RootName,
+    /// What an encrypted root says of its trees.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    statement: Option<Stated>,
+}
+
+/// A statement, as `check.py` reads it.
+#[derive(Serialize)]
+struct Stated {
+    line: String,
+    nonce: Digest,
 }
 
 /// A placement of the item.
@@ -138,7 +149,8 @@ pub fn evidence(archive: &Archive, snapshot: Option<&str>, wanted: &Wanted, out:
             .with("snapshot", &snapshot.id)
             .hint("'floe verify --full' names what is damaged"));
     }
-    let root = root_bytes(archive, &snapshot)?;
+    let root = root_file(archive, &snapshot)?;
+    let statement = stated(archive, &snapshot, &root)?;
     let (good, broken): (Vec<_>, Vec<_>) =
         signature::of_root(archive.store(), &snapshot.id)?.into_iter().partition(signature::Signature::holds);
     let signatures = good.len() as u64;
@@ -154,9 +166,10 @@ pub fn evidence(archive: &Archive, snapshot: Option<&str>, wanted: &Wanted, out:
         item: ItemFile { file, sha256, size },
         placement,
         collection,
-        root: RootName { file: format!("{}.json", snapshot.id), sha256: snapshot.digest },
+        root: RootName { file: root.file.rsplit('/').next().unwrap_or_default().to_owned(), sha256: root.digest },
+        statement,
     };
-    let bytes = write(archive, out, &proof, &root, &sides)?;
+    let bytes = write(archive, out, &proof, &root.bytes, &sides)?;
     monitor.done();
     Ok(Done {
         snapshot: snapshot.id,
@@ -304,15 +317,30 @@ fn in_snapshot(archive: &Archive, snapshot: &Snapshot, merkle: &Merkle, found: &
 }
 
 /// The root file as it lies in the archive.
-fn root_bytes(archive: &Archive, snapshot: &Snapshot) -> Result<Vec<u8>> {
+fn root_file(archive: &Archive, snapshot: &Snapshot) -> Result<RootFile> {
     let gone = || Error::damage("the snapshot's root is not there as it was a moment ago").with("snapshot", &snapshot.id);
     let root = RootFile::of(archive.store(), &snapshot.id)?.ok_or_else(gone)?;
-    if root.file.ends_with(".age") {
-        return Err(Error::usage("the root of this snapshot is encrypted, and its signatures are over the encrypted file")
-            .with("snapshot", &snapshot.id)
-            .hint("no bundle can show to somebody without the key what they are of; hand over 'floe show' of the item with the archive"));
+    if root.digest == snapshot.digest { Ok(root) } else { Err(gone()) }
+}
+
+/// The statement to which the header of an encrypted root commits, so that the root need not be opened for a proof.
+fn stated(archive: &Archive, snapshot: &Snapshot, file: &RootFile) -> Result<Option<Stated>> {
+    if !file.file.ends_with(vault::SUFFIX) {
+        return Ok(None);
     }
-    if root.digest == snapshot.digest { Ok(root.bytes) } else { Err(gone()) }
+    let Some(committed) = vault::statement_in(&file.bytes) else {
+        return Err(Error::usage(
+            "this root is encrypted and states nothing in clear, so no item can be shown to be in it without the key",
+        )
+        .with("snapshot", &snapshot.id)
+        .hint(
+            "an older floe made it. Run 'floe snapshot' on the same sources once more: the new root covers what is unchanged too",
+        ));
+    };
+    match merkle::statement(archive, &snapshot.root)? {
+        Some(statement) if statement.leaf == committed => Ok(Some(Stated { line: statement.line, nonce: statement.nonce })),
+        _ => Err(Error::damage("the header of this root states other trees than the root has").with("snapshot", &snapshot.id)),
+    }
 }
 
 /// The answers of time-stamping authorities about a root; `broken` gets what is wrong with others.

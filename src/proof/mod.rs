@@ -9,6 +9,7 @@ pub mod handover;
 pub mod hold;
 pub mod key;
 mod new_file;
+pub mod policy;
 mod root_file;
 pub mod signature;
 pub mod since;
@@ -33,8 +34,8 @@ pub fn check(archive: &Archive, found: &mut Findings) -> Result<Vec<signature::S
         }
     }
     found.warnings.extend(others.iter().map(|file| format!("{file} is not called like a signature, and was not checked")));
-    found.damage.extend(hold::all(archive.store())?.into_iter().filter_map(Result::err).map(|e| e.to_string()));
-    tombstone::check(archive.store(), found)?;
+    found.damage.extend(hold::all(archive.vault())?.into_iter().filter_map(Result::err).map(|e| e.to_string()));
+    tombstone::check(archive.vault(), found)?;
     events::check(archive, found)?;
     order(archive, found)?;
     Ok(signatures)

@@ -22,7 +22,7 @@ use crate::store::Store;
 /// Where signatures lie.
 pub const FOLDER: &str = "signatures";
 /// How their names end.
-pub(super) const ENDING: &str = ".sig";
+pub const ENDING: &str = ".sig";
 /// Digits of the key's digest in a file's name.
 const KEY_DIGITS: usize = 16;
 /// Largest signature that is read.

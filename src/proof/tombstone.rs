@@ -1,4 +1,5 @@
-//! Tombstones: what was removed for good, when, by whom and why, signed, in `data/tombstones/` (docs/format.md section 12).
+//! Tombstones: what was removed for good, when, by whom and why, signed, in `data/tombstones/` (docs/format.md section 12). In an encrypted
+//! archive they are encrypted, and the signature is over the file as it lies there: without the key it holds, and nobody knows of what.
 
 use std::collections::HashSet;
 
@@ -11,6 +12,7 @@ use crate::archive::pack::pack_name;
 use crate::error::{Error, Result};
 use crate::model::Digest;
 use crate::store::Store;
+use crate::vault::Vault;
 
 /// Where they lie.
 pub const FOLDER: &str = "data/tombstones";
@@ -28,6 +30,15 @@ pub struct Gone {
     pub root: Digest,
     /// The account.
     pub account: String,
+}
+
+/// The rule of a policy by which something was removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ByRule {
+    /// SHA-256 of the policy's file.
+    pub sha256: Digest,
+    /// The rule's name.
+    pub rule: String,
 }
 
 /// How much was removed.
@@ -54,6 +65,9 @@ pub struct Tombstone {
     pub who: String,
     /// Why.
     pub why: String,
+    /// The rule that it follows, if it is one of a policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<ByRule>,
     /// Who did it: a user on a machine.
     pub agent: String,
     /// With what program.
@@ -72,13 +86,13 @@ pub struct Tombstone {
     pub objects: Vec<Digest>,
 }
 
-/// A tombstone that was read, and the fingerprint of the key that signed it.
+/// A tombstone whose signature holds, and the fingerprint of the key that signed it.
 #[derive(Clone, Debug)]
 pub struct Signed {
     /// Its file.
     pub file: String,
-    /// What it says.
-    pub tombstone: Tombstone,
+    /// What it says; nothing where it is encrypted and no key was given.
+    pub tombstone: Option<Tombstone>,
     /// The key.
     pub fingerprint: String,
 }
@@ -87,40 +101,60 @@ pub struct Signed {
 ///
 /// # Errors
 /// `Kind::Storage` when the archive cannot be read.
-pub fn all(store: &dyn Store) -> Result<Vec<Result<Signed>>> {
-    let files = store.list(FOLDER)?;
+pub fn all(vault: &Vault) -> Result<Vec<Result<Signed>>> {
+    let files = vault.list(FOLDER)?;
     let stones = files.iter().filter(|file| !file.name.ends_with(signature::ENDING));
-    Ok(stones.map(|file| read(store, &file.name)).collect())
+    Ok(stones.map(|file| read(vault, &file.name)).collect())
 }
 
-fn read(store: &dyn Store, file: &str) -> Result<Signed> {
+/// Those that are good and can be read.
+fn told(vault: &Vault) -> Result<impl Iterator<Item = Tombstone>> {
+    Ok(all(vault)?.into_iter().filter_map(|signed| signed.ok()?.tombstone))
+}
+
+fn read(vault: &Vault, file: &str) -> Result<Signed> {
     let wrong = |why: &str| Error::damage(format!("a tombstone is not believed: {why}")).with("file", file);
-    let bytes = store.read(file, MAX_BYTES)?.unwrap_or_default();
-    if !file.ends_with(&format!("-{}.json", &Digest::of(&bytes).to_string()[..12])) {
+    let bytes = vault.files().read(file, MAX_BYTES)?.unwrap_or_default();
+    if !is_named_by(vault, file, &Digest::of(&bytes)) {
         return Err(wrong("it is not the one that its name says"));
     }
-    let armored = store.read(&format!("{file}{}", signature::ENDING), MAX_BYTES)?.unwrap_or_default();
+    let armored = vault.files().read(&format!("{file}{}", signature::ENDING), MAX_BYTES)?.unwrap_or_default();
     let fingerprint =
         signature::check_file(&armored, NAMESPACE, &bytes).map_err(|why| wrong(&format!("its signature: {why}")))?;
+    if vault.is_locked() {
+        return Ok(Signed { file: file.to_owned(), tombstone: None, fingerprint });
+    }
+    let bytes = vault.clear(file, bytes)?;
     let tombstone: Tombstone = serde_json::from_slice(&bytes).map_err(|e| wrong("it cannot be read").because(e))?;
     if tombstone.format != FORMAT || tombstone.version != 1 {
         return Err(wrong("it has another format").hint("a newer floe can read it"));
     }
-    Ok(Signed { file: file.to_owned(), tombstone, fingerprint })
+    Ok(Signed { file: file.to_owned(), tombstone: Some(tombstone), fingerprint })
 }
 
-/// Notes what tombstones say, and what is wrong with them; gives the objects that are missing with good reason.
+/// Does the file of a hold or tombstone have the digest in its name, and the ending of the archive's files?
+pub(super) fn is_named_by(vault: &Vault, file: &str, digest: &Digest) -> bool {
+    file.ends_with(&format!("-{}.json{}", &digest.to_string()[..12], vault.suffix()))
+}
+
+/// Notes what tombstones say, and what is wrong with them.
 ///
 /// # Errors
 /// `Kind::Storage` when the archive cannot be read.
-pub fn check(store: &dyn Store, found: &mut Findings) -> Result<()> {
-    for stone in all(store)? {
+pub fn check(vault: &Vault, found: &mut Findings) -> Result<()> {
+    for stone in all(vault)? {
         match stone {
             Err(e) => found.damage.push(e.to_string()),
-            Ok(Signed { file, tombstone: t, fingerprint }) => found.warnings.push(format!(
-                "{} objects with {} items were removed for good at {} for {}, because: {} (signed with {fingerprint}; {file})",
-                t.counts.objects, t.counts.items, t.at, t.who, t.why
+            Ok(Signed { file, tombstone: None, fingerprint }) => found.warnings.push(format!(
+                "something was removed for good; what, for whom and why is encrypted (signed with {fingerprint}; {file})"
             )),
+            Ok(Signed { file, tombstone: Some(t), fingerprint }) => {
+                let by = t.policy.map_or_else(String::new, |by| format!("rule '{}' of the policy {}; ", by.rule, by.sha256));
+                found.warnings.push(format!(
+                    "{} objects with {} items were removed for good at {} for {}, because: {} ({by}signed with {fingerprint}; {file})",
+                    t.counts.objects, t.counts.items, t.at, t.who, t.why
+                ));
+            }
         }
     }
     Ok(())
@@ -130,17 +164,16 @@ pub fn check(store: &dyn Store, found: &mut Findings) -> Result<()> {
 ///
 /// # Errors
 /// `Kind::Storage` when the archive cannot be read.
-pub fn forgotten(store: &dyn Store) -> Result<HashSet<Digest>> {
-    Ok(all(store)?.into_iter().filter_map(Result::ok).flat_map(|signed| signed.tombstone.objects).collect())
+pub fn forgotten(vault: &Vault) -> Result<HashSet<Digest>> {
+    Ok(told(vault)?.flat_map(|tombstone| tombstone.objects).collect())
 }
 
-/// Names of the packs that tombstones say are removed.
+/// Names of the packs that tombstones say are removed, as far as they can be read.
 ///
 /// # Errors
 /// `Kind::Storage` when the archive cannot be read.
-pub fn removed_packs(store: &dyn Store) -> Result<HashSet<String>> {
-    let good = all(store)?.into_iter().filter_map(Result::ok);
-    Ok(good.flat_map(|signed| signed.tombstone.old_packs).map(|d| pack_name(&d, "")).collect())
+pub fn removed_packs(vault: &Vault) -> Result<HashSet<String>> {
+    Ok(told(vault)?.flat_map(|tombstone| tombstone.old_packs).map(|d| pack_name(&d, vault.suffix())).collect())
 }
 
 /// Removes what is left of packs that tombstones name, and their recovery data, from which they could be made again; for whoever holds the
@@ -148,8 +181,8 @@ pub fn removed_packs(store: &dyn Store) -> Result<HashSet<String>> {
 ///
 /// # Errors
 /// `Kind::Storage` when the archive cannot be read or written.
-pub(crate) fn finish(store: &dyn Store) -> Result<bool> {
-    let old = removed_packs(store)?;
+pub(crate) fn finish(vault: &Vault) -> Result<bool> {
+    let (store, old) = (vault.files(), removed_packs(vault)?);
     if old.is_empty() {
         return Ok(false);
     }

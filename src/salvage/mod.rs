@@ -1,7 +1,8 @@
 //! Saving what is whole from a heap of packs and roots: a damaged archive, cut packs, what a recovery tool found.
 //!
 //! `heap` finds whole frames and roots, `roots` makes every snapshot anew from what is left of it, `strays` gives names to what
-//! no listing names any more. A snapshot of which nothing is lost keeps its root, byte for byte.
+//! no listing names any more. A snapshot of which nothing is lost keeps its root, byte for byte. What was encrypted is encrypted again,
+//! unless the person wants it otherwise.
 
 mod heap;
 mod roots;
@@ -22,6 +23,7 @@ use crate::model::{Digest, Hasher};
 use crate::monitor::Monitor;
 use crate::proof::events;
 use crate::store::{LocalStore, Store as _};
+use crate::vault::{self, Keys, Protection, Recipient};
 
 /// Is there from the first moment of a salvage to its last, so that one that was cut short can be begun again.
 const MARK: &str = "index/salvaging";
@@ -69,24 +71,42 @@ pub struct Salvaged {
     pub lost: BTreeSet<Lost>,
     /// Recipes whose blobs are lost.
     pub broken_recipes: u64,
+    /// For whom the new archive is encrypted; nobody where it is not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
     /// Places of the heap that could not be used.
     pub damage: Vec<String>,
 }
 
-/// Saves every whole object from the files under `broken` into the new archive `new`.
+/// How the new archive is kept.
+#[derive(Debug, Default)]
+pub enum Cover {
+    /// Encrypted for the recipients of the newest root, if what is salvaged was encrypted.
+    #[default]
+    AsItWas,
+    /// Not encrypted, whatever it was.
+    Clear,
+    /// Encrypted for these.
+    For(Protection),
+}
+
+/// Saves every whole object from the files under `broken`, which `keys` open where they are encrypted, into the new archive `new`.
 ///
 /// # Errors
-/// `Kind::Usage` when there is an archive in `new` or nothing to be saved, `Kind::Storage` when it cannot be written. Damage is no error but
-/// a finding.
-pub fn salvage(broken: &Path, new: &Path, monitor: &dyn Monitor) -> Result<Salvaged> {
+/// `Kind::Usage` when there is an archive in `new`, nothing to be saved, or it is not known for whom the new archive is to be encrypted,
+/// `Kind::Key` when the keys open nothing, `Kind::Storage` when the new archive cannot be written. Damage is no error but a finding.
+pub fn salvage(broken: &Path, new: &Path, keys: &Keys, cover: Cover, monitor: &dyn Monitor) -> Result<Salvaged> {
     check_paths(broken, new)?;
     let mut done = Salvaged::default();
-    let mut writer = begin(new)?;
-    let heap = Heap::scan(broken, &mut writer, &mut done, monitor)?;
+    let mut heap = Heap::survey(broken, keys, &mut done)?;
+    let protection = protection(&heap, keys, cover, &mut done)?;
+    let mut writer = begin(new, &protection)?;
+    heap.scan(&mut writer, &mut done, monitor)?;
     writer.settle()?;
     let parts = recipes(&heap, &mut writer, &mut done, monitor)?;
     writer.settle()?;
-    let reader = Archive::open(new)?;
+    done.recipients = writer.recipients();
+    let reader = writer.reader()?;
     let mut rebuilder = Rebuilder::new(&reader, &mut writer, &mut done);
     rebuilder.roots(&heap)?;
     keep_events(broken, new)?;
@@ -103,6 +123,34 @@ pub fn salvage(broken: &Path, new: &Path, monitor: &dyn Monitor) -> Result<Salva
     done.damage.sort();
     done.damage.dedup();
     Ok(done)
+}
+
+/// For whom the new archive is encrypted.
+fn protection(heap: &Heap, keys: &Keys, cover: Cover, done: &mut Salvaged) -> Result<Protection> {
+    match cover {
+        Cover::Clear => return Ok(Protection::default()),
+        Cover::For(protection) => return Ok(protection),
+        Cover::AsItWas if heap.opened == 0 => return Ok(Protection::default()),
+        Cover::AsItWas => {}
+    }
+    let newest = heap.roots.iter().filter(|found| found.encrypted).max_by_key(|found| found.root.created);
+    let Some(newest) = newest.filter(|found| !found.root.recipients.is_empty()) else {
+        return Err(Error::usage("what is salvaged was encrypted, and no root is left that says for whom")
+            .hint("say for whom the new archive is to be: --recipient, --new-passphrase-file, or --in-clear"));
+    };
+    let recipients = newest.root.recipients.iter().map(|text| text.parse()).collect::<Result<Vec<Recipient>>>()?;
+    // A passphrase goes on opening the archive: its key is one of the recipients.
+    let key_file = match heap.key_files.as_slice() {
+        [one] => Some(one.clone()),
+        [] => None,
+        _ => {
+            done.damage
+                .push("there are several key files, and none was taken over: the new archive has no passphrase".to_owned());
+            None
+        }
+    };
+    let passphrase = keys.of_passphrase().filter(|_| key_file.is_some()).unwrap_or_default();
+    Ok(Protection { keys: passphrase, recipients, key_file, store_again: false })
 }
 
 /// Keeps the record of events of the damaged archive beside that of the new one, under the name that a received one has which differs.
@@ -125,9 +173,9 @@ fn check_paths(broken: &Path, new: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Opens the new archive; one that a salvage was cut short in is gone on with.
-fn begin(new: &Path) -> Result<Writer> {
-    let store = LocalStore::new(new);
+/// Opens the new archive; one that a salvage was cut short in is gone on with, or begun again if it is encrypted: whoever salvages need not
+/// have the key of the new one.
+fn begin(new: &Path, protection: &Protection) -> Result<Writer> {
     let has_entries = std::fs::read_dir(new).is_ok_and(|mut entries| entries.next().is_some());
     if has_entries && !new.join(MARK).exists() {
         return Err(Error::usage("the new archive's folder has something in it")
@@ -136,8 +184,25 @@ fn begin(new: &Path) -> Result<Writer> {
     }
     let failed = |e| Error::io(Kind::Storage, "cannot make the new archive's folder", new, e);
     std::fs::create_dir_all(new.join("index")).and_then(|()| std::fs::write(new.join(MARK), "")).map_err(failed)?;
+    let store = LocalStore::new(new);
+    let was_encrypted = vault::is_encrypted(&store)?;
+    if was_encrypted || (vault::is_there(&store)? && protection.encrypts()) {
+        // Begun by a salvage that was cut short, and nobody's yet.
+        let _lock = store.lock()?;
+        clear(&store)?;
+    }
     drop(store);
-    Writer::open(new, LEVEL)
+    Writer::open_with(new, LEVEL, protection)
+}
+
+/// Removes what a salvage that was cut short has written, but for the mark that says so.
+fn clear(store: &LocalStore) -> Result<()> {
+    let mut names = Vec::new();
+    for folder in ["", "data/packs", "data/snapshots", "index", "index/seen", "keys"] {
+        names.extend(store.list(folder)?.into_iter().map(|file| file.name));
+    }
+    names.retain(|name| name != MARK && !name.ends_with("/lock"));
+    names.iter().try_for_each(|name| store.discard(name))
 }
 
 /// Stores every recipe whose result can be built from the blobs that were saved; gives the blobs that these recipes use.

@@ -47,21 +47,27 @@ impl<'a> Rebuilder<'a> {
     fn root(&mut self, found: &FoundRoot) -> Result<()> {
         let mut root = self.remade(&found.root)?;
         root.previous = self.newest.as_ref().map(|(_, digest)| *digest);
-        let as_it_was = root == found.root && root.to_bytes()? == found.bytes;
-        if !as_it_was {
+        let snapshot = if root == found.root && self.fits(found) {
+            let snapshot = self.writer.commit_as_it_was(&root, found.bytes.clone())?;
+            self.done.kept.push(snapshot.id.clone());
+            snapshot
+        } else {
             let Tool { name, version } = Root::new(root.created, None).tool;
             root.tool = Tool { name, version };
             root.events = None;
-        }
-        let snapshot = self.writer.commit(&root)?;
-        if as_it_was {
-            self.done.kept.push(snapshot.id);
-        } else {
-            self.done.remade.push((found.file.clone(), snapshot.id));
-        }
+            let snapshot = self.writer.commit(&root)?;
+            self.done.remade.push((found.file.clone(), snapshot.id.clone()));
+            snapshot
+        };
         self.done.items = root.ledger.captured;
         self.newest = Some((root, snapshot.digest));
         Ok(())
+    }
+
+    /// Can the root's file be one of the new archive? In an encrypted one everybody for whom it is has to be able to open it.
+    fn fits(&self, found: &FoundRoot) -> bool {
+        let recipients = self.writer.recipients();
+        found.encrypted != recipients.is_empty() && recipients.iter().all(|r| found.root.recipients.contains(r))
     }
 
     /// The root with what is left.

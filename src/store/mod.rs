@@ -79,6 +79,14 @@ pub trait Store: Send + Sync {
     /// Begins a file that gets its name at the end.
     fn upload(&self) -> Result<Box<dyn Upload>>;
 
+    /// The same for a file that takes the place of `name`, and can be read by exactly those who can read that one.
+    ///
+    /// # Errors
+    /// As [`Store::read_at`], when that one has to be read for this.
+    fn upload_for_readers_of(&self, _name: &str) -> Result<Box<dyn Upload>> {
+        self.upload()
+    }
+
     /// Removes a file that no snapshot needs: one of the cache (`index/`), or what an interrupted run left.
     fn discard(&self, name: &str) -> Result<()>;
 

@@ -1,4 +1,5 @@
-//! The header of an age file: wraps a new file key for all recipients, and finds it again with one of the identities.
+//! The header of an age file: wraps a new file key for all recipients, and finds it again with one of the identities. That of a root
+//! also says in clear, blinded, what the root's trees are (docs/format.md section 18).
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -10,9 +11,15 @@ use age_core::secrecy::ExposeSecret as _;
 use super::keys::{Identity, Recipient};
 use super::stream::{NONCE_BYTES, StreamKey};
 use crate::error::{Error, Kind, Result};
+use crate::model::Digest;
 
 /// Most bytes of a header with its nonce: room for some hundred recipients.
 pub const HEADER_MAX_BYTES: usize = 64 << 10;
+
+/// What every header begins with.
+const MAGIC: &[u8] = b"age-encryption.org/v1\n";
+/// The stanza that commits to the statement of a root. It opens nothing: whoever reads age files passes over what it does not know.
+const STATEMENT: &str = "floe-statement";
 
 /// Why a header gives no key.
 #[derive(Debug)]
@@ -50,12 +57,35 @@ impl age::Identity for Watching<'_, dyn age::Identity + Send + Sync> {
     }
 }
 
-/// A new header, with the nonce behind it, and the key of the payload that is to follow.
-pub fn new(recipients: &[Recipient]) -> Result<(Vec<u8>, StreamKey)> {
+/// A stanza among those of the recipients, for nobody.
+struct Committed(Digest);
+
+impl age::Recipient for Committed {
+    fn wrap_file_key(&self, _: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), EncryptError> {
+        let stanza = Stanza { tag: STATEMENT.to_owned(), args: vec![self.0.to_string()], body: Vec::new() };
+        Ok((vec![stanza], HashSet::new()))
+    }
+}
+
+/// What the header at the beginning of these bytes commits to: the one line that says so.
+pub fn statement(bytes: &[u8]) -> Option<Digest> {
+    let header = &bytes[..memchr::memmem::find(bytes, b"\n--- ").filter(|_| bytes.starts_with(MAGIC))?];
+    let prefix = format!("-> {STATEMENT} ");
+    let mut lines = header.split(|b| *b == b'\n').filter_map(|line| line.strip_prefix(prefix.as_bytes()));
+    match (lines.next(), lines.next()) {
+        (Some(hex), None) => std::str::from_utf8(hex).ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// A new header, with the nonce behind it, and the key of the payload that is to follow; `statement` is what it commits to.
+pub fn new(recipients: &[Recipient], statement: Option<Digest>) -> Result<(Vec<u8>, StreamKey)> {
     let failed = |e: &dyn std::fmt::Display| Error::new(Kind::Internal, "cannot encrypt to these recipients").with("why", e);
     let key = RefCell::new(None);
     let watching: Vec<_> = recipients.iter().map(|r| Watching { inner: r.inner(), key: &key }).collect();
-    let encryptor = Encryptor::with_recipients(watching.iter().map(|w| w as &dyn age::Recipient)).map_err(|e| failed(&e))?;
+    let committed = statement.map(Committed);
+    let stanzas = watching.iter().map(|w| w as &dyn age::Recipient).chain(committed.iter().map(|c| c as &dyn age::Recipient));
+    let encryptor = Encryptor::with_recipients(stanzas).map_err(|e| failed(&e))?;
     let mut header = Vec::new();
     drop(encryptor.wrap_output(&mut header).map_err(|e| failed(&e))?);
     if header.len() > HEADER_MAX_BYTES {
@@ -70,6 +100,35 @@ pub fn new(recipients: &[Recipient]) -> Result<(Vec<u8>, StreamKey)> {
 
 /// Where the payload begins behind the header at the beginning of these bytes, and its key.
 pub fn open(bytes: &[u8], identities: &[Identity]) -> Result<(usize, StreamKey), Closed> {
+    opened(bytes, identities, false)
+}
+
+/// The same where the header may be damaged, as long as one of the identities finds its own part of it: what the key opens is proven right
+/// by itself.
+pub fn open_damaged(bytes: &[u8], identities: &[Identity]) -> Result<(usize, StreamKey), Closed> {
+    opened(bytes, identities, true)
+}
+
+/// The header at the beginning of these bytes for another payload: the same stanzas, so that it opens for exactly the same keys, a new nonce
+/// behind them, and the key that both give.
+pub fn again(bytes: &[u8], identities: &[Identity]) -> Result<(Vec<u8>, StreamKey), Closed> {
+    let (begins, file_key) = file_key(bytes, identities, false)?;
+    let mut nonce = [0u8; NONCE_BYTES];
+    getrandom::fill(&mut nonce).map_err(|e| Closed::Damaged(format!("the system gives no random bytes: {e}")))?;
+    let mut header = bytes[..begins - NONCE_BYTES].to_vec();
+    header.extend_from_slice(&nonce);
+    Ok((header, StreamKey::derive(&file_key, &nonce).map_err(|e| Closed::Damaged(e.to_string()))?))
+}
+
+fn opened(bytes: &[u8], identities: &[Identity], damaged_too: bool) -> Result<(usize, StreamKey), Closed> {
+    let (begins, file_key) = file_key(bytes, identities, damaged_too)?;
+    let nonce = bytes[..begins].last_chunk::<NONCE_BYTES>().ok_or(Closed::NoKey)?;
+    let key = StreamKey::derive(&file_key, nonce).map_err(|e| Closed::Damaged(e.to_string()))?;
+    Ok((begins, key))
+}
+
+/// Where the payload begins, and the file key.
+fn file_key(bytes: &[u8], identities: &[Identity], damaged_too: bool) -> Result<(usize, FileKey), Closed> {
     let damaged = |e: &dyn std::fmt::Display| Closed::Damaged(e.to_string());
     let mut rest = bytes;
     let decryptor = Decryptor::new_buffered(&mut rest).map_err(|e| damaged(&e))?;
@@ -78,12 +137,10 @@ pub fn open(bytes: &[u8], identities: &[Identity]) -> Result<(usize, StreamKey),
     // Checks the header's MAC too.
     match decryptor.decrypt(watching.iter().map(|w| w as &dyn age::Identity)) {
         Ok(_) => {}
+        Err(_) if damaged_too && key.borrow().is_some() => {}
         Err(DecryptError::NoMatchingKeys) => return Err(Closed::NoKey),
         Err(e) => return Err(damaged(&e)),
     }
-    let begins = bytes.len() - rest.len();
-    let nonce = bytes[..begins].last_chunk::<NONCE_BYTES>();
     let file_key = key.take().ok_or(Closed::NoKey)?;
-    let key = StreamKey::derive(&file_key, nonce.ok_or(Closed::NoKey)?).map_err(|e| damaged(&e))?;
-    Ok((begins, key))
+    Ok((bytes.len() - rest.len(), file_key))
 }

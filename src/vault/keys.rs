@@ -18,7 +18,7 @@ const WORK_FACTOR: u8 = 18;
 /// What a header may ask for at most.
 const WORK_FACTOR_MAX: u8 = 22;
 /// What every age file begins with.
-const MAGIC: &[u8] = b"age-encryption.org/v1";
+pub const MAGIC: &[u8] = b"age-encryption.org/v1";
 const ARMOR: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 
 /// Someone for whom is encrypted.
@@ -114,6 +114,11 @@ impl PartialEq for Recipient {
 pub struct Identity(Arc<dyn age::Identity + Send + Sync>);
 
 impl Identity {
+    #[cfg(test)]
+    pub(super) fn of(key: age::x25519::Identity) -> Self {
+        Identity(Arc::new(key))
+    }
+
     pub(super) fn inner(&self) -> &(dyn age::Identity + Send + Sync + 'static) {
         &*self.0
     }
@@ -145,6 +150,23 @@ impl Keys {
             keys.identities.extend(read(file.as_ref(), keys.passphrase.as_ref())?);
         }
         Ok(keys)
+    }
+
+    /// These, and the key that a file encrypted with the passphrase holds (as `keys/archive.key.age` of an archive).
+    ///
+    /// # Errors
+    /// `Kind::Key` when the passphrase does not open it, `Kind::Damage` when it is damaged.
+    pub fn and_of(&self, key_file: &[u8]) -> Result<Self> {
+        let mut keys = self.clone();
+        if let Some(passphrase) = &self.passphrase {
+            keys.identities.push(ArchiveKey::open(key_file, passphrase)?.identity);
+        }
+        Ok(keys)
+    }
+
+    /// Only the passphrase of these, if there is one.
+    pub fn of_passphrase(&self) -> Option<Self> {
+        self.passphrase.clone().map(|passphrase| Keys { identities: Vec::new(), passphrase: Some(passphrase) })
     }
 
     /// Was nothing given?

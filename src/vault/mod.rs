@@ -6,6 +6,7 @@
 
 mod header;
 mod keys;
+mod loose;
 mod scratch;
 mod stream;
 
@@ -13,7 +14,8 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use self::keys::{Identity, Keys, Recipient};
+pub use self::keys::{Identity, Keys, MAGIC, Recipient};
+pub use self::loose::Loose;
 pub use self::scratch::Scratch;
 
 use self::header::{Closed, HEADER_MAX_BYTES};
@@ -35,6 +37,12 @@ const KEY_FILE_MAX_BYTES: u64 = 1 << 20;
 pub const ROOT_MAX_BYTES: u64 = 1 << 30;
 /// Bytes of index files that are kept in clear in memory; each lookup in one costs a chunk where they are more.
 const INDEX_KEPT_BYTES: u64 = 256 << 20;
+
+/// What the header of an encrypted root commits to in clear, where it does: the leaf of the root's statement
+/// ([`crate::archive::merkle::statement`]).
+pub fn statement_in(file: &[u8]) -> Option<Digest> {
+    header::statement(file)
+}
 
 /// Does the archive in this store keep its files encrypted?
 ///
@@ -98,10 +106,13 @@ pub struct Protection {
     pub recipients: Vec<Recipient>,
     /// Go on without a key: nothing that the archive has can be known again.
     pub store_again: bool,
+    /// The key file of another archive, which a new one is to have as well; the passphrase, if there is one, opens it.
+    pub key_file: Option<Vec<u8>>,
 }
 
 impl Protection {
-    fn encrypts(&self) -> bool {
+    /// Is a new archive to be encrypted?
+    pub fn encrypts(&self) -> bool {
         !self.recipients.is_empty() || self.keys.passphrase.is_some()
     }
 }
@@ -120,6 +131,8 @@ struct Seal {
     archive: Option<Recipient>,
     opened: Arc<Opened>,
     index: Mutex<Kept>,
+    /// It reads what another one wrote.
+    is_beside: bool,
 }
 
 /// The payload of a file: its key and where it lies.
@@ -200,12 +213,20 @@ impl Vault {
     fn new(files: LocalStore, wanted: &Protection) -> Result<(Self, Option<Vec<u8>>)> {
         let mut seal =
             Seal { identities: wanted.keys.identities.clone(), recipients: wanted.recipients.clone(), ..Seal::default() };
-        let mut file = None;
+        let mut file = wanted.key_file.clone();
         if let Some(passphrase) = &wanted.keys.passphrase {
-            let (key, bytes) = ArchiveKey::new(passphrase)?;
-            file = Some(bytes);
+            let key = match &file {
+                Some(file) => ArchiveKey::open(file, passphrase)?,
+                None => {
+                    let (key, bytes) = ArchiveKey::new(passphrase)?;
+                    file = Some(bytes);
+                    key
+                }
+            };
             seal.identities.push(key.identity);
-            seal.recipients.push(key.recipient.clone());
+            if !seal.recipients.contains(&key.recipient) {
+                seal.recipients.push(key.recipient.clone());
+            }
             seal.archive = Some(key.recipient);
         }
         Ok((Vault { files, seal: Some(seal) }, file))
@@ -256,6 +277,17 @@ impl Vault {
         Ok(())
     }
 
+    /// The same files once more, to be read beside the one writer: what this process wrote it can read, also with nobody's key.
+    pub fn beside(&self) -> Self {
+        let seal = self.seal.as_ref().map(|seal| Seal {
+            identities: seal.identities.clone(),
+            opened: Arc::clone(&seal.opened),
+            is_beside: true,
+            ..Seal::default()
+        });
+        Vault { files: LocalStore::new(self.files.root()), seal }
+    }
+
     /// The files as they lie on the disk.
     pub fn files(&self) -> &LocalStore {
         &self.files
@@ -268,7 +300,7 @@ impl Vault {
 
     /// Is it encrypted, and nothing was given to open it with?
     pub fn is_locked(&self) -> bool {
-        self.seal.as_ref().is_some_and(|seal| seal.identities.is_empty())
+        self.seal.as_ref().is_some_and(|seal| seal.identities.is_empty() && !seal.is_beside)
     }
 
     /// For whom is encrypted now.
@@ -319,6 +351,15 @@ impl Vault {
             .hint("give the key of one of its recipients; without one nobody can read it, but 'floe verify --quick' can still check it")
     }
 
+    /// Begins an encrypted file.
+    fn begin(&self, seal: &Seal, header: &[u8], key: StreamKey) -> Result<Box<dyn Upload>> {
+        let mut upload = self.files.upload()?;
+        let failed = |e| Error::new(Kind::Storage, "cannot begin a file of the archive").because(e);
+        upload.write_all(header).map_err(failed)?;
+        let begins = header.len() as u64;
+        Ok(Box::new(SealedUpload { upload, sealer: Sealer::new(key), begins, opened: Arc::clone(&seal.opened) }))
+    }
+
     /// A file for the time of the run.
     ///
     /// # Errors
@@ -327,13 +368,13 @@ impl Vault {
         Scratch::new(self.files.scratch()?, self.is_sealed())
     }
 
-    /// The bytes as they are to lie on the disk.
+    /// The bytes as they are to lie on the disk. The header of a file that is encrypted commits to `statement`.
     ///
     /// # Errors
     /// `Kind::Internal` when they cannot be encrypted.
-    pub fn sealed(&self, bytes: Vec<u8>) -> Result<Vec<u8>> {
+    pub fn sealed(&self, bytes: Vec<u8>, statement: Option<Digest>) -> Result<Vec<u8>> {
         let Some(seal) = &self.seal else { return Ok(bytes) };
-        let (mut file, key) = header::new(&seal.recipients)?;
+        let (mut file, key) = header::new(&seal.recipients, statement)?;
         let mut sealer = Sealer::new(key);
         let mut give = |chunk: &[u8]| {
             file.extend_from_slice(chunk);
@@ -472,13 +513,16 @@ impl Store for Vault {
     }
 
     fn upload(&self) -> Result<Box<dyn Upload>> {
-        let mut upload = self.files.upload()?;
-        let Some(seal) = &self.seal else { return Ok(upload) };
-        let (header, key) = header::new(&seal.recipients)?;
-        let failed = |e| Error::new(Kind::Storage, "cannot begin a file of the archive").because(e);
-        upload.write_all(&header).map_err(failed)?;
-        let begins = header.len() as u64;
-        Ok(Box::new(SealedUpload { upload, sealer: Sealer::new(key), begins, opened: Arc::clone(&seal.opened) }))
+        let Some(seal) = &self.seal else { return self.files.upload() };
+        let (header, key) = header::new(&seal.recipients, None)?;
+        self.begin(seal, &header, key)
+    }
+
+    fn upload_for_readers_of(&self, name: &str) -> Result<Box<dyn Upload>> {
+        let Some(seal) = self.seal.as_ref().filter(|_| name.ends_with(SUFFIX)) else { return self.files.upload() };
+        let head = self.head(&StoredFile { name: name.to_owned(), size: self.files.size(name)? })?;
+        let (header, key) = header::again(&head, &seal.identities).map_err(|e| closed(e, name))?;
+        self.begin(seal, &header, key)
     }
 
     fn discard(&self, name: &str) -> Result<()> {

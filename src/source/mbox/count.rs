@@ -7,7 +7,9 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 
 use memchr::{memchr, memmem};
 
@@ -59,12 +61,12 @@ pub(super) fn count_with(file: &File, size: u64, small_bytes: u64) -> io::Result
 
 /// Where mbox-reader finds `From ` at line starts.
 fn candidates_of_crate(bytes: &Bytes<'_>) -> io::Result<Vec<u64>> {
-    // Mapping a file that another program cuts short kills the process, so a copy that nobody knows is mapped.
-    let mut copy = tempfile::NamedTempFile::new()?;
+    // Mapping a file that another program cuts short kills the process, so a copy that nobody knows is mapped. It lies in memory only, so
+    // that nothing of a source is left readable on a disk where the archive is encrypted, also when the run is killed.
+    let mut copy = File::from(rustix::fs::memfd_create("floe", rustix::fs::MemfdFlags::CLOEXEC)?);
     let content = bytes.get(0, bytes.size)?;
     copy.write_all(&content)?;
-    copy.flush()?;
-    let mapped = mbox_reader::MboxFile::from_file(copy.path())?;
+    let mapped = mbox_reader::MboxFile::from_file(Path::new(&format!("/proc/self/fd/{}", copy.as_raw_fd())))?;
     // It gives the offset of the entry after the one it yields, and never yields the last: so these are all but the first.
     let first = content.starts_with(b"From ").then_some(0);
     Ok(first.into_iter().chain(mapped.iter().map(|entry| entry.offset() as u64)).collect())
