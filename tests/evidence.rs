@@ -339,7 +339,7 @@ fn a_full_check_names_a_wrong_statement_and_an_older_root_has_none() {
     let recipient = || case.recipient.as_deref().unwrap().parse::<floe::vault::Recipient>().unwrap();
     let sealed = |statement| {
         let protection = floe::vault::Protection { recipients: vec![recipient()], ..Default::default() };
-        let empty = floe::store::LocalStore::new(&case.at("nowhere"));
+        let empty = floe::store::LocalStore::new(case.at("nowhere"));
         let (vault, _) = floe::vault::Vault::for_writing(empty, &protection).unwrap();
         vault.sealed(root.clone(), statement).unwrap()
     };

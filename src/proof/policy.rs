@@ -350,7 +350,7 @@ mod tests {
             let names = goes(&outlook).into_iter().map(|(_, account, snapshot)| format!("{account} {}", &snapshot[..3]));
             names.collect::<Vec<_>>().join(", ")
         };
-        assert_eq!(of("keep-last = 2"), "a 900, b 800, b 900");
+        assert_eq!(of("keep-last = 2"), "b 800, a 900, b 900");
         assert_eq!(of("keep-last = 2\nkeep-days = 850"), "a 900, b 900");
         assert_eq!(of("keep-days = 10\naccount = \"a\""), "a 700, a 800, a 900");
         assert_eq!(of("keep-last = 9"), "");
