@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::bag::{self, MANIFEST, MANIFEST_MAX_BYTES, SMALL_FOLDERS, TAG_FILES, digest_of, parse_manifest};
+use super::bag::{MANIFEST, MANIFEST_MAX_BYTES, SMALL_FOLDERS, TAG_FILES, digest_of, parse_manifest};
 use super::merkle::TreesCheck;
 use super::pack::{self, EntrySpan, FrameSpan, ObjectForm, pack_digest};
 use super::reader::root_files;
@@ -297,13 +297,8 @@ fn objects(archive: &Archive, found: &mut Findings, monitor: &dyn Monitor) -> Re
         broken.extend(core.broken);
         read.extend(core.read);
     }
-    // The index may still know a pack of an interrupted run that the next one removed; no commit lists it.
-    let there: HashSet<Digest> = work.iter().map(|work| work.pack).collect();
-    let listed = bag::payload(archive.store())?;
-    let listed = listed.map(|names| names.iter().filter_map(|name| pack_digest(name)).collect::<HashSet<Digest>>());
-    let counts = |pack: &Digest| there.contains(pack) || listed.as_ref().is_none_or(|listed| listed.contains(pack));
     archive.index().each(archive.contents(), &mut |digest, at, _| {
-        if counts(&at.pack) && !read.contains(&(at.pack, at.frame.offset)) {
+        if !read.contains(&(at.pack, at.frame.offset)) {
             broken.entry(digest).or_insert_with(|| format!("object {digest} lies in a frame that cannot be read"));
         }
         Ok(())
