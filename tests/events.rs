@@ -311,6 +311,26 @@ fn an_event_is_appended_by_one_writer_at_a_time_and_only_to_an_archive() {
     assert!(sample.lines().last().unwrap().contains("\"outcome\":\"fail\""));
 }
 
+#[test]
+fn a_bundle_of_evidence_is_recorded_where_that_is_asked_for_and_never_which_item_is_in_it() {
+    let sample = Sample::new();
+    let before = sample.lines();
+    let item = run(&mut on(&sample.archive, "manifest", &["--format", "sha256sum"])).expect(0).text()[..64].to_owned();
+    let bundle = |name: &str, more: &[&str]| {
+        let zip = sample.archive.with_file_name(name);
+        run(on(&sample.archive, "evidence", &[&item, "--out", zip.to_str().unwrap()]).args(more)).expect(0);
+        Digest::of(&fs::read(zip).unwrap()).to_string()
+    };
+    bundle("quiet.zip", &[]);
+    assert_eq!(sample.lines(), before);
+    let digest = bundle("told.zip", &["--record"]);
+    let lines = sample.lines();
+    assert_eq!((lines.len(), types(&lines).pop().unwrap().as_str()), (before.len() + 1, "dissemination"));
+    let told = lines.last().unwrap();
+    assert!(told.contains(&digest) && !told.contains(&item) && told.contains("\"root\":"), "{told}");
+    sample.verify(&["--full"]).expect(0);
+}
+
 /// Every call that changes the names or the durability of files.
 const CALLS: &str = "fsync,fdatasync,rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat,rmdir,link,linkat,ftruncate";
 

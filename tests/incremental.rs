@@ -1,11 +1,12 @@
 //! A second snapshot: what is unchanged is not read again, what is new is stored, and the listings are those of a full reading.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use floe::archive::{Archive, Options, Writer};
+use floe::archive::{Archive, Check, Options, Writer, verify};
 use floe::model::{Digest, Flag, Placement};
 use floe::monitor::Silent;
 use floe::snapshot;
@@ -122,6 +123,62 @@ fn an_unchanged_store_is_not_read_again_unless_asked_for() {
     let (reread, _) = store.snapshot(&store.archive(), true);
     assert_ne!(reread, first);
     assert_eq!(reread, store.tree());
+}
+
+/// The archive as an interrupted run left it, whose pack then broke: bag files, record and roots are those of before, but the index knows what
+/// lay in the pack. Gives the pack.
+fn interrupt(store: &Store) -> PathBuf {
+    let archive = store.archive();
+    let folder = |name: &str| {
+        let files = fs::read_dir(archive.join(name)).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| path.is_file()).collect::<BTreeSet<PathBuf>>()
+    };
+    let tags: Vec<(PathBuf, Vec<u8>)> = folder("").into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+    let (packs, roots, seen) = (folder("data/packs"), folder("data/snapshots"), folder("index/seen"));
+    let before: Vec<(PathBuf, Vec<u8>)> = seen.iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+    store.snapshot(&archive, false);
+    folder("data/snapshots").difference(&roots).for_each(|root| fs::remove_file(root).unwrap());
+    folder("index/seen").iter().for_each(|file| fs::remove_file(file).unwrap());
+    tags.into_iter().chain(before).for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+    let pack = folder("data/packs").difference(&packs).next().unwrap().clone();
+    let bytes = fs::read(&pack).unwrap();
+    fs::write(&pack, &bytes[..bytes.len() / 2]).unwrap();
+    pack
+}
+
+#[test]
+fn a_pack_that_an_interrupted_run_left_and_that_broke_makes_later_runs_read_once_and_not_for_ever() {
+    let store = Store::new();
+    let archive = store.archive();
+    store.snapshot(&archive, false);
+    store.deliver(300, "");
+    let pack = interrupt(&store);
+    // More mail makes it another pack that the next run writes; it removes the broken one.
+    store.deliver(301, "");
+    let (tree, new) = store.snapshot(&archive, false);
+    assert!(!pack.exists() && new > 0 && tree == store.tree());
+    // Whoever checks now does not take it for lost ...
+    let found = verify(&Archive::open(&archive).unwrap(), &Check { full: true, ..Check::default() }, &Silent).unwrap();
+    assert!(found.damage.is_empty() && found.warnings.is_empty(), "{found:?}");
+    // ... and the next but one reads nothing: a change that only reading would show is not seen.
+    change_secretly(&store.message(7, "S"));
+    assert_eq!(store.snapshot(&archive, false), (tree, 0));
+    assert!(Writer::open(&archive, 3).unwrap().is_whole());
+}
+
+#[test]
+fn a_lost_pack_whose_mail_was_stored_anew_makes_later_runs_read_once_and_not_for_ever() {
+    let store = Store::new();
+    let archive = store.archive();
+    store.snapshot(&archive, false);
+    for pack in fs::read_dir(archive.join("data/packs")).unwrap() {
+        fs::remove_file(pack.unwrap().path()).unwrap();
+    }
+    assert!(!Writer::open(&archive, 3).unwrap().is_whole());
+    let (tree, new) = store.snapshot(&archive, false);
+    assert!(new >= 350 && tree == store.tree(), "{new}");
+    change_secretly(&store.message(7, "S"));
+    assert_eq!(store.snapshot(&archive, false), (tree, 0));
 }
 
 #[test]

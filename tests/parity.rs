@@ -12,7 +12,7 @@ use std::thread::sleep;
 
 use support::archives::{copy, files, next_second, roots};
 use support::mail::{Maildir, Random};
-use support::program::{Ran, on, run, snapshot, start, traces};
+use support::program::{Ran, floe, on, run, snapshot, start, traces};
 
 /// An archive of two snapshots and two packs, both too large to be protected whole.
 struct Sample {
@@ -111,6 +111,112 @@ fn the_stock_command_verifies_and_mends_with_floes_recovery_data() {
     drop(sample.folder);
 }
 
+/// Makes small files in the archive: a signature, a question for a time stamp, a hold, and their events. Gives their names.
+fn small_files(sample: &Sample) -> Vec<String> {
+    let key = sample.folder.path().join("key");
+    run(floe().args(["key", "new", "--out"]).arg(&key)).expect(0);
+    run(on(&sample.archive, "sign", &["--role", "operator", "--key"]).arg(&key)).expect(0);
+    sample.on("timestamp", &["--request"]).expect(0);
+    run(&mut on(&sample.archive, "hold", &["--account", "anna", "--why", "case 17"])).expect(0);
+    sample.on("verify", &["--record"]).expect(0);
+    let is_small =
+        |name: &String| ["signatures/", "timestamps/", "data/holds/", "events.jsonl"].iter().any(|start| name.starts_with(start));
+    let names: Vec<String> = files(&sample.archive).iter().map(|f| f.to_str().unwrap().to_owned()).filter(is_small).collect();
+    assert_eq!(names.len(), 4, "{names:?}");
+    names
+}
+
+#[test]
+fn small_files_are_put_back_bit_for_bit_by_floe_and_by_tar() {
+    let sample = Sample::new();
+    let names = small_files(&sample);
+    // Every command since has renewed the copy.
+    let ran = sample.on("verify", &["--full"]).expect(0);
+    assert!(!ran.text().contains("note:"), "{ran}");
+    let good = contents(&sample.archive);
+    let is_back = |what: &str| {
+        let ran = sample.on("repair", &[]).expect(0);
+        assert!(ran.text().contains("(it lay in parity/spare.tar)"), "{what}: {ran}");
+        assert!(!sample.archive.join("damaged").exists(), "{what}");
+        let is = contents(&sample.archive);
+        let differ: Vec<&PathBuf> =
+            good.iter().filter(|(name, bytes)| is.get(*name) != Some(bytes)).map(|(name, _)| name).collect();
+        assert!(differ.is_empty(), "{what}: {differ:?}");
+    };
+    for name in &names {
+        let path = sample.archive.join(name);
+        let bytes = fs::read(&path).unwrap();
+        let mut flipped = bytes.clone();
+        flipped[bytes.len() / 2] ^= 4;
+        for bad in [&flipped[..], &bytes[..bytes.len() - 1], b""] {
+            fs::write(&path, bad).unwrap();
+            sample.on("verify", &[]).expect(2);
+            is_back(name);
+        }
+        fs::remove_file(&path).unwrap();
+        is_back(name);
+    }
+    names.iter().for_each(|name| fs::remove_file(sample.archive.join(name)).unwrap());
+    is_back("all");
+    // The same by hand, as docs/parity.md says.
+    let check = ["manifest-sha256.txt", "tagmanifest-sha256.txt"].map(|manifest| {
+        let mut sums = Command::new("sha256sum");
+        sums.args(["-c", "--quiet", manifest]).current_dir(&sample.archive);
+        sums
+    });
+    for name in &names {
+        fs::write(sample.archive.join(name), "x").unwrap();
+        run(Command::new("tar").args(["-x", "-f", "parity/spare.tar", name]).current_dir(&sample.archive)).expect(0);
+    }
+    check.into_iter().for_each(|mut sums| _ = run(&mut sums).expect(0));
+    assert!(contents(&sample.archive) == good);
+}
+
+#[test]
+fn a_damaged_copy_of_the_small_files_is_named_made_anew_and_never_believed() {
+    let sample = Sample::new();
+    let names = small_files(&sample);
+    let copy = sample.archive.join("parity/spare.tar");
+    let good = fs::read(&copy).unwrap();
+    let mut random = Random(9);
+    for n in 0..40 {
+        let mut bad = good.clone();
+        match n {
+            0 => bad.clear(),
+            1 => bad.truncate(good.len() / 2),
+            _ => bad[random.below(good.len() as u64) as usize] ^= 1 << random.below(8),
+        }
+        fs::write(&copy, bad).unwrap();
+        let ran = sample.on("verify", &[]).expect(1);
+        assert!(ran.text().contains("parity/spare.tar is not a copy"), "{ran}");
+        sample.on("protect", &[]).expect(0);
+        assert!(fs::read(&copy).unwrap() == good, "{n}");
+    }
+    fs::remove_file(&copy).unwrap();
+    assert!(sample.on("verify", &[]).expect(1).text().contains("parity/spare.tar is missing"));
+    sample.on("protect", &[]).expect(0);
+    sample.on("verify", &["--full"]).expect(0);
+    // A signature and its copy, changed alike: what the manifest does not list is not put back, and what is there is not copied.
+    let name = names.iter().find(|name| name.starts_with("signatures/")).unwrap();
+    let path = sample.archive.join(name);
+    let signature = fs::read_to_string(&path).unwrap();
+    let forged = signature.replacen('A', "B", 1);
+    let at = memchr::memmem::find(&good, signature.as_bytes()).unwrap();
+    let mut both = good.clone();
+    both[at..at + forged.len()].copy_from_slice(forged.as_bytes());
+    fs::write(&copy, both).unwrap();
+    fs::write(&path, &forged).unwrap();
+    let ran = sample.on("repair", &[]).expect(2);
+    assert!(ran.text().contains(name.as_str()) && fs::read_to_string(&path).unwrap() == forged, "{ran}");
+    sample.on("protect", &[]).expect(0);
+    assert!(memchr::memmem::find(&fs::read(&copy).unwrap(), forged.as_bytes()).is_none());
+    // With the good copy it is put back, also where a command renewed the copy while the file was damaged.
+    fs::write(&copy, &good).unwrap();
+    sample.on("verify", &["--record"]).expect(2);
+    sample.on("repair", &[]).expect(0);
+    assert_eq!(fs::read_to_string(&path).unwrap(), signature);
+}
+
 #[test]
 fn sets_of_the_stock_command_mend_too() {
     let sample = Sample::new();
@@ -139,7 +245,7 @@ fn protecting_again_adds_what_is_new_and_renews_what_is_damaged() {
     let mut sample = Sample::new();
     let parity = sample.archive.join("parity");
     let first = contents(&parity);
-    assert_eq!(first.len(), 4);
+    assert_eq!(first.len(), 4 + 1, "four sets, and the small files");
     next_second();
     sample.maildir.fill(&mut Random(5), "", 1, 5000);
     run(&mut snapshot(&[("anna", &sample.maildir.root)], &sample.archive)).expect(0);
@@ -149,7 +255,8 @@ fn protecting_again_adds_what_is_new_and_renews_what_is_damaged() {
     assert!(ran.text().contains("PASS: 2 files of") && ran.text().contains("4 had it already"), "{ran}");
     sample.on("verify", &[]).expect(0);
     let good = contents(&parity);
-    assert!(good.len() == 6 && first.iter().all(|(name, bytes)| good.get(name) == Some(bytes)));
+    let is_set = |name: &&PathBuf| name.extension().is_some_and(|ending| ending == "par2");
+    assert!(good.keys().filter(is_set).count() == 6 && first.keys().filter(is_set).all(|name| good.get(name) == first.get(name)));
     let (name, bytes) = good.iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
     let flipped: Vec<u8> = bytes.iter().enumerate().map(|(n, b)| if n == bytes.len() / 3 { b ^ 1 } else { *b }).collect();
     let (other, _) = good.iter().min_by_key(|(_, bytes)| bytes.len()).unwrap();
@@ -181,7 +288,7 @@ fn a_damaged_file_gets_no_recovery_data_that_would_keep_the_damage() {
     fs::write(pack, bad).unwrap();
     let ran = sample.on("protect", &[]).expect(2);
     assert!(ran.text().contains(&format!("damaged: data/packs/{}", name(pack))), "{ran}");
-    assert!(files(&sample.archive.join("parity")).len() == 3, "{ran}");
+    assert!(files(&sample.archive.join("parity")).len() == 3 + 1, "{ran}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use floe::model::{CollectionKind, CollectionPath, Digest, Ledger, Outcome as Kep
 use floe::report::{Builder, Change, Class, Example, Finding, Forecast, Job, Outcome, Report, header};
 use serde_json::Value;
 use support::mail::Maildir;
-use support::program::{on, run, snapshot};
+use support::program::{floe, on, run, snapshot};
 use support::skipped;
 
 /// What a hostile sender would like to see carried into a report.
@@ -85,7 +85,7 @@ fn json(folder: &Path) -> Value {
 fn hostile_names_stay_text_in_every_file() {
     let folder = tempfile::tempdir().unwrap();
     hostile(folder.path());
-    for name in ["report.html", "report.json", "items.jsonl", "items.csv", "exceptions.csv", "totals.csv"] {
+    for name in ["report.html", "report.json", "items.jsonl", "items.csv", "exceptions.csv", "duplicates.csv", "totals.csv"] {
         let text = fs::read_to_string(folder.path().join(name)).unwrap();
         let odd = text.chars().find(|c| *c != '\n' && (c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}')));
         assert_eq!(odd, None, "{name}");
@@ -174,6 +174,133 @@ fn the_commands_exit_code_is_the_verdict_of_their_report() {
     bytes[100] ^= 1;
     fs::write(archive.join(&pack), bytes).unwrap();
     assert_eq!(checked("bad"), 2);
+}
+
+/// What stands in the place of capitals in the steps.
+fn filled_in(command: &str, archive: &Path, allowed: &Path) -> String {
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    command.replace("ARCHIVE", &path(archive)).replace("ALLOWED", &path(allowed)).replace("WHO", "operator@acme.example")
+}
+
+#[test]
+fn every_step_of_a_report_can_be_repeated_as_it_stands_and_fails_on_a_damaged_archive() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mut mail = Maildir::new(&at("mail"), "anna@acme.example");
+    mail.fill(&mut support::mail::Random(1), "", 5, 3000);
+    let archive = at("a.floe");
+    run(&mut snapshot(&[("anna@acme.example", &at("mail"))], &archive)).expect(0);
+    run(floe().args(["key", "new", "--out"]).arg(at("key"))).expect(0);
+    run(on(&archive, "sign", &["--role", "operator", "--key"]).arg(at("key"))).expect(0);
+    let public = fs::read_to_string(at("key.pub")).unwrap();
+    fs::write(at("allowed"), format!("operator@acme.example {public}")).unwrap();
+    run(on(&archive, "verify", &["--full", "--report"]).arg(at("report"))).expect(0);
+    let steps = json(&at("report"))["repeat"].as_array().unwrap().clone();
+    let binary = Path::new(env!("CARGO_BIN_EXE_floe")).parent().unwrap().to_owned();
+    let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
+    let repeat = |step: &Value| {
+        let command = filled_in(step["command"].as_str().unwrap(), &archive, &at("allowed"));
+        run(Command::new("sh").args(["-c", &command]).env("PATH", &path).current_dir(at("report")))
+    };
+    assert!(steps.len() > 8, "{steps:?}");
+    for step in &steps {
+        let (ran, expect) = (repeat(step).expect(0), filled_in(step["expect"].as_str().unwrap(), &archive, &at("allowed")));
+        let is_said = expect.len() == 64 || expect.starts_with("Good ");
+        assert!(!is_said || ran.text().contains(&expect), "{step}: {ran}");
+    }
+    assert!(steps.iter().any(|step| step["expect"].as_str().unwrap().starts_with("Good \"floe-root-operator\"")));
+    // An event taken out, and a signature moved: the steps tell.
+    let events = fs::read_to_string(archive.join("events.jsonl")).unwrap();
+    let less: String = events.lines().enumerate().filter(|(n, _)| *n != 1).map(|(_, line)| format!("{line}\n")).collect();
+    fs::write(archive.join("events.jsonl"), less).unwrap();
+    let signature = fs::read_dir(archive.join("signatures")).unwrap().next().unwrap().unwrap().path();
+    run(floe().args(["key", "new", "--out"]).arg(at("other"))).expect(0);
+    fs::write(at("allowed"), format!("operator@acme.example {}", fs::read_to_string(at("other.pub")).unwrap())).unwrap();
+    let failed = |word: &str| {
+        let step = steps.iter().find(|step| step["command"].as_str().unwrap().contains(word)).unwrap();
+        assert_ne!(repeat(step).code(), 0, "{step}");
+    };
+    ["tagmanifest-sha256.txt", "events.jsonl", "ssh-keygen"].into_iter().for_each(failed);
+    assert!(signature.exists());
+}
+
+#[test]
+fn each_job_tells_of_seals_custody_options_and_the_time_of_the_capture() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mut mail = Maildir::new(&at("mail"), "anna@acme.example");
+    let archive = at("a.floe");
+    run(floe().args(["key", "new", "--out"]).arg(at("key"))).expect(0);
+    for round in 0..2 {
+        mail.fill(&mut support::mail::Random(round), "", 2, 3000);
+        let report = at(&format!("made{round}"));
+        run(snapshot(&[("anna@acme.example", &at("mail"))], &archive).args(["--level", "5", "--report"]).arg(report)).expect(0);
+        run(on(&archive, "sign", &["--role", "operator", "--key"]).arg(at("key"))).expect(0);
+    }
+    run(on(&archive, "verify", &["--report"]).arg(at("checked")).env("FLOE_OPERATOR", "N. N.")).expect(0);
+    let (made, checked) = (json(&at("made1")), json(&at("checked")));
+    assert_eq!((made["seals"].as_array().unwrap().len(), checked["seals"].as_array().unwrap().len()), (1, 2));
+    assert_eq!((&made["header"]["options"]["level"], &made["header"]["options"]["reread"]), (&"5".into(), &"false".into()));
+    let named = format!("anna@acme.example={}", at("mail").display());
+    assert_eq!(made["header"]["options"]["account"], named);
+    assert_eq!((&checked["header"]["options"]["level"], &checked["header"]["operator"]), (&"quick".into(), &"N. N.".into()));
+    for report in [&made, &checked] {
+        let scope = &report["scope"];
+        assert!(scope["captured_from"].as_str().unwrap() <= scope["captured_to"].as_str().unwrap(), "{scope}");
+        assert!(report["header"]["tool"]["sha256"].is_string() && report["header"]["host"]["fingerprint"].is_string());
+    }
+    let told: Vec<&str> = checked["custody"].as_array().unwrap().iter().map(|event| event["event"].as_str().unwrap()).collect();
+    let captured = ["capture", "message digest calculation", "digital signature generation"];
+    assert_eq!(told, [captured.as_slice(), &captured, &["fixity check"]].concat());
+    let outcome = checked["custody"][2]["outcome"].as_str().unwrap();
+    assert!(outcome.starts_with("success: ") && outcome.contains("role operator"), "{outcome}");
+    // A signature that was broken is a FAIL of the next snapshot's report, and of its exit code.
+    let signature = fs::read_dir(archive.join("signatures")).unwrap().next().unwrap().unwrap().path();
+    fs::write(signature, "x").unwrap();
+    let ran = run(snapshot(&[("anna@acme.example", &at("mail"))], &archive).arg("--report").arg(at("made2"))).expect(2);
+    assert!(ran.text().contains("the report names it"), "{ran}");
+    assert_eq!(json(&at("made2"))["verdict"]["exit_code"], 2);
+}
+
+#[test]
+fn which_items_are_alike_is_listed_apart_from_losses() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut report = builder(folder.path(), Job::Snapshot);
+    let inbox = report.folder("a@x", &CollectionPath::new(["INBOX"]), CollectionKind::Mail, &ledger(7));
+    for (n, (content, message_id)) in
+        [(1, "one"), (1, "one"), (2, "one"), (3, ""), (4, ""), (4, ""), (5, "five")].iter().enumerate()
+    {
+        let mut item = placement(*content);
+        item.source = Place::file(format!("cur/{n}"));
+        item.message_id = (!message_id.is_empty()).then(|| (*message_id).to_owned());
+        if n == 6 {
+            item.labels = vec!["Work".to_owned(), "Home".to_owned()];
+        }
+        report.item(inbox, &item).unwrap();
+    }
+    let report = report.finish().unwrap();
+    let rows = |name: &str| {
+        let mut reader = csv::Reader::from_path(folder.path().join(name)).unwrap();
+        reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect::<Vec<_>>()).collect::<Vec<_>>()
+    };
+    let places: BTreeMap<String, String> = rows("items.csv").into_iter().map(|row| (row[0].clone(), row[14].clone())).collect();
+    let mut groups: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
+    for row in rows("duplicates.csv") {
+        groups.entry((row[0].clone(), row[1].clone())).or_default().push(&places[&row[3]]);
+    }
+    let mut groups: Vec<(&str, Vec<&str>)> = groups.iter().map(|((by, _), places)| (by.as_str(), places.clone())).collect();
+    groups.iter_mut().for_each(|(_, places)| places.sort_unstable());
+    groups.sort();
+    let wanted = [
+        ("bytes", vec!["cur/0", "cur/1"]),
+        ("bytes", vec!["cur/4", "cur/5"]),
+        ("labels", vec!["cur/6"]),
+        ("message-id", vec!["cur/0", "cur/1", "cur/2"]),
+    ];
+    assert_eq!(groups, wanted);
+    let found = &report.duplicates;
+    assert_eq!((found.by_bytes.groups, found.by_bytes.copies, found.by_message_id.copies, found.by_label), (2, 2, 2, 1));
+    assert_eq!(report.verdict.result, Outcome::Pass);
 }
 
 #[test]

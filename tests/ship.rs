@@ -291,6 +291,34 @@ fn sending_and_receiving_are_recorded_where_asked_for() {
 }
 
 #[test]
+fn what_a_receiver_recorded_is_kept_beside_what_the_next_delivery_brings_and_a_change_in_it_is_found() {
+    let mut sample = Sample::new(2, 6, 30);
+    let (disk, there) = (sample.disk("disk"), sample.path("there.floe"));
+    sample.ship(&[&disk], &[]).expect(0);
+    // Without --record the copy is the sender's archive, bit for bit.
+    receive(&[&disk], &there).expect(0);
+    same(&sample.archive(), &there);
+    run(receiving(&[&disk], &there).arg("--record")).expect(0);
+    let own = fs::read(there.join("events.jsonl")).unwrap();
+    assert!(own.starts_with(&fs::read(sample.archive().join("events.jsonl")).unwrap()));
+    // The same disk once more changes nothing; the sender's next snapshot brings another record.
+    receive(&[&disk], &there).expect(0);
+    assert_eq!(fs::read(there.join("events.jsonl")).unwrap(), own);
+    sample.grow(4);
+    let more = sample.disk("more");
+    sample.ship(&[&more], &["--since", receipt_of(&there).to_str().unwrap()]).expect(0);
+    let ran = receive(&[&more], &there).expect(0);
+    assert!(ran.text().contains("events.jsonl is kept as events."), "{ran}");
+    run(&mut on(&there, "verify", &["--full"])).expect(0);
+    let is_aside = |f: &PathBuf| f.to_str().unwrap().starts_with("events.") && f != Path::new("events.jsonl");
+    let aside = there.join(files(&there).into_iter().find(is_aside).unwrap());
+    assert_eq!(fs::read(&aside).unwrap(), own);
+    damage(&aside);
+    let ran = run(&mut on(&there, "verify", &[])).expect(2);
+    assert!(ran.text().contains(&format!("{} is not the record of events that its name says", name_of(&aside))), "{ran}");
+}
+
+#[test]
 fn ship_and_receive_killed_at_any_moment_are_completed_by_the_next_run() {
     let mut sample = Sample::new(4, 6, 30);
     let disks = ["1", "2"].map(|n| sample.disk(&format!("disk{n}")));

@@ -26,7 +26,7 @@ const INFO: &str = "bag-info.txt";
 /// Folders of the payload whose files are small.
 pub const SMALL_FOLDERS: [&str; 3] = ["data/holds", "data/snapshots", "data/tombstones"];
 /// Folders outside of the payload whose files the tag manifest lists.
-const TAG_FOLDERS: [&str; 2] = ["keys", "signatures"];
+const TAG_FOLDERS: [&str; 3] = ["keys", "signatures", "timestamps"];
 
 /// The files of a new archive, which has nothing in it yet: those of an empty bag, and the key file where it has one.
 pub fn first(encrypted: bool, key: Option<(String, Vec<u8>)>, now: Timestamp) -> Vec<(String, Vec<u8>)> {
@@ -82,7 +82,7 @@ fn whole(
         payload.push((file.name, Digest::of(&bytes), file.size));
     }
     payload.extend(new.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes), bytes.len() as u64)));
-    let mut tags = signatures(store)?;
+    let mut tags = kept_tags(store)?;
     tags.extend(events.iter().map(|(name, bytes)| (Digest::of(bytes), name.clone())));
     let mut files = files_of(payload, tags, vault::is_encrypted(store)?, now);
     files.extend(events);
@@ -90,11 +90,22 @@ fn whole(
     Ok(files)
 }
 
+/// The lines of the files around the payload that a commit leaves as they are: as they were listed, so that nothing that was changed or taken away
+/// since is covered up, and as they lie there where they were not.
+fn kept_tags(store: &dyn Store) -> Result<Vec<(Digest, String)>> {
+    let in_folder = |name: &str| TAG_FOLDERS.iter().any(|f| name.strip_prefix(f).is_some_and(|rest| rest.starts_with('/')));
+    let mut kept = tags::lines(store).unwrap_or_default();
+    kept.retain(|(_, name)| in_folder(name) && tags::is_plain(name));
+    let there = in_tag_folders(store)?;
+    kept.extend(there.into_iter().filter(|(_, name)| !kept.iter().any(|(_, listed)| listed == name)).collect::<Vec<_>>());
+    Ok(kept)
+}
+
 /// Digests and names of the files in the folders that the tag manifest lists.
 ///
 /// # Errors
 /// `Kind::Storage` when they cannot be read.
-pub fn signatures(store: &dyn Store) -> Result<Vec<(Digest, String)>> {
+pub fn in_tag_folders(store: &dyn Store) -> Result<Vec<(Digest, String)>> {
     let mut listed = Vec::new();
     for folder in TAG_FOLDERS {
         for file in store.list(folder)?.into_iter().filter(|file| tags::is_plain(&file.name)) {

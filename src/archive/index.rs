@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rayon::prelude::*;
 
+use super::bag::{self, MANIFEST, MANIFEST_MAX_BYTES};
 use super::pack::{self, EntrySpan, FrameSpan, ObjectForm, SealedPack};
+use super::tags;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Digest, Hasher};
 use crate::store::{Store, StoredFile};
@@ -24,6 +26,8 @@ const SAMPLE_RECORDS: u64 = 16;
 const BLOCK_RECORDS: u64 = 4096;
 /// Index files of about one size that are made into one.
 const MERGE_AT: usize = 4;
+/// The pack of a frame whose pack was forgotten.
+const FORGOTTEN: u32 = u32::MAX;
 
 /// Where the data of an object lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,11 +120,13 @@ struct Part {
     count: u64,
     records: Records,
     samples: Vec<u64>,
+    /// Its records tell of packs that were forgotten, so that it has to be written anew.
+    is_stale: bool,
 }
 
 impl Part {
     fn new(store: &dyn Store, packs: Vec<(Digest, u64)>, frames: Vec<FrameRow>, count: u64, records: Records) -> Result<Self> {
-        let mut part = Part { packs, frames, count, records, samples: Vec::new() };
+        let mut part = Part { packs, frames, count, records, samples: Vec::new(), is_stale: false };
         part.sample(store)?;
         Ok(part)
     }
@@ -152,6 +158,14 @@ impl Part {
         let frames: Option<Vec<_>> = frame_rows.chunks_exact(FRAME_ROW_BYTES as usize).map(frame_of).collect();
         let records = Records::File { name: file.name.clone(), at };
         packs.zip(frames).map(|(packs, frames)| Part::new(store, packs, frames, count, records)).transpose()
+    }
+
+    /// The index file that it is, if it is one.
+    fn file(&self) -> Option<&str> {
+        match &self.records {
+            Records::File { name, .. } => Some(name),
+            Records::Memory(_) => None,
+        }
     }
 
     /// Reads a pack and indexes it; what of it cannot be read goes to `damage`.
@@ -223,6 +237,20 @@ impl Part {
         Ok(())
     }
 
+    /// Leaves out the packs that are gone: nothing lies in them any more.
+    fn forget(&mut self, gone: &HashSet<Digest>) {
+        let kept: Vec<Digest> = self.packs.iter().map(|(pack, _)| *pack).filter(|pack| !gone.contains(pack)).collect();
+        if kept.len() == self.packs.len() {
+            return;
+        }
+        for row in &mut self.frames {
+            let pack = self.packs.get(row.pack as usize).and_then(|(pack, _)| kept.iter().position(|k| k == pack));
+            row.pack = pack.map_or(FORGOTTEN, |number| number as u32);
+        }
+        self.packs.retain(|(pack, _)| !gone.contains(pack));
+        self.is_stale = true;
+    }
+
     /// Where a record's object lies, and the size that its pack was written with.
     fn locate(&self, record: &Record) -> Option<(Location, u64)> {
         let row = self.frames.get(record.frame as usize)?;
@@ -279,20 +307,32 @@ impl Sealing {
     }
 }
 
-/// Writes one index file for several parts; gives the part that it is.
+/// Writes one index file for several parts, without what was forgotten; gives the part that it is.
 fn write(store: &dyn Store, parts: &[Part]) -> Result<Part> {
     let mut file = Sealing { upload: store.upload()?, hasher: Hasher::new() };
     let packs: Vec<(Digest, u64)> = parts.iter().flat_map(|p| p.packs.iter().copied()).collect();
-    let mut frames = Vec::new();
+    let (mut frames, mut numbers) = (Vec::new(), Vec::new());
     let mut pack_base = 0;
     for part in parts {
-        frames.extend(part.frames.iter().map(|row| FrameRow { pack: row.pack + pack_base, span: row.span }));
+        for row in &part.frames {
+            let number = (row.pack != FORGOTTEN).then_some(frames.len() as u32);
+            numbers.push(number);
+            frames.extend(number.map(|_| FrameRow { pack: row.pack + pack_base, span: row.span }));
+        }
         pack_base += part.packs.len() as u32;
     }
-    let count = parts.iter().map(|p| p.count).sum();
+    let kept = |record: Record| Some(Record { frame: numbers.get(record.frame as usize).copied().flatten()?, ..record });
+    let mut count = parts.iter().map(|p| p.count).sum();
+    if parts.iter().any(|p| p.is_stale) {
+        count = 0;
+        merge(store, parts, &mut |record| {
+            count += u64::from(kept(record).is_some());
+            Ok(())
+        })?;
+    }
     let header = header(&packs, &frames, count);
     file.put(&header)?;
-    merge(store, parts, &mut |record| file.put(&record.to_bytes()))?;
+    merge(store, parts, &mut |record| kept(record).map_or(Ok(()), |record| file.put(&record.to_bytes())))?;
     let name = file.finish(store.suffix())?;
     Part::new(store, packs, frames, count, Records::File { name, at: header.len() as u64 })
 }
@@ -404,6 +444,7 @@ impl Index {
                 Ok(None) | Err(_) => index.useless.push(file.name),
             }
         }
+        index.forget_unlisted(store)?;
         index.drop_covered();
         let covered: HashSet<Digest> = index.parts.iter().flat_map(|p| p.packs.iter().map(|(d, _)| *d)).collect();
         for file in &index.packs {
@@ -414,15 +455,35 @@ impl Index {
         Ok(index)
     }
 
+    /// Forgets packs that are neither there nor listed by any commit: an interrupted run left them, and a later writer removed them. Else they
+    /// would look like a loss for ever. A manifest that is in doubt itself makes nothing forgotten.
+    fn forget_unlisted(&mut self, store: &dyn Store) -> Result<()> {
+        let known = self.parts.iter().flat_map(|p| &p.packs).map(|(pack, _)| *pack);
+        let mut gone: HashSet<Digest> = known.filter(|pack| !self.sizes.contains_key(pack)).collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let Some(manifest) = store.read(MANIFEST, MANIFEST_MAX_BYTES)? else { return Ok(()) };
+        if !tags::agrees(store, MANIFEST, Some(&manifest))? {
+            return Ok(());
+        }
+        let Ok(listed) = bag::parse_manifest(&manifest) else { return Ok(()) };
+        for pack in listed.iter().filter_map(|(_, name)| pack::pack_digest(name)) {
+            gone.remove(&pack);
+        }
+        self.parts.iter_mut().for_each(|part| part.forget(&gone));
+        Ok(())
+    }
+
     /// Leaves out index files whose packs others cover too: a merge that was cut short leaves such.
     fn drop_covered(&mut self) {
-        self.parts.sort_by_key(|p| std::cmp::Reverse(p.packs.len()));
+        self.parts.sort_by_key(|p| (std::cmp::Reverse(p.packs.len()), p.is_stale));
         let mut covered = HashSet::new();
         let useless = &mut self.useless;
         self.parts.retain(|part| {
             let new = part.packs.iter().fold(false, |new, (digest, _)| covered.insert(*digest) || new);
-            if !new && let Records::File { name, .. } = &part.records {
-                useless.push(name.clone());
+            if !new {
+                useless.extend(part.file().map(str::to_owned));
             }
             new
         });
@@ -527,14 +588,16 @@ impl Index {
         Ok(())
     }
 
-    /// Writes index files for packs that had none, makes one of several small ones, and removes those that are of no use.
+    /// Writes index files for packs that had none and those that tell of forgotten packs anew, makes one of several small ones, and removes those
+    /// that are of no use.
     ///
     /// # Errors
     /// `Kind::Storage` when they cannot be written.
     pub fn tidy(&mut self, store: &dyn Store) -> Result<()> {
         for part in &mut self.parts {
-            if matches!(part.records, Records::Memory(_)) {
-                *part = write(store, std::slice::from_ref(part))?;
+            if part.is_stale || matches!(part.records, Records::Memory(_)) {
+                let old = std::mem::replace(part, write(store, std::slice::from_ref(part))?);
+                self.useless.extend(old.file().map(str::to_owned));
             }
         }
         let tier = |part: &Part| part.count.max(1).ilog(MERGE_AT as u64);
@@ -550,10 +613,7 @@ impl Index {
             }
             kept.push(write(store, &old)?);
             self.parts = kept;
-            self.useless.extend(old.into_iter().filter_map(|p| match p.records {
-                Records::File { name, .. } => Some(name),
-                Records::Memory(_) => None,
-            }));
+            self.useless.extend(old.iter().filter_map(|part| part.file().map(str::to_owned)));
         }
         for name in self.useless.drain(..) {
             store.discard(&name)?;
@@ -631,6 +691,59 @@ mod tests {
             assert_eq!(found.len(), MERGE_AT, "{n}");
             assert_eq!(found.last().map(|at| at.pack), Some(Digest::of(&[0])), "{n}");
         }
+    }
+
+    #[test]
+    fn packs_that_are_neither_there_nor_listed_are_forgotten_and_the_others_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::new(folder.path());
+        let _lock = store.lock().unwrap();
+        let mut index = Index::open(&store).unwrap();
+        for pack in 0..MERGE_AT as u8 {
+            let numbers = u32::from(pack) * 1000..u32::from(pack) * 1000 + 500;
+            index.add(&store, sealed(pack, &store), records(numbers)).unwrap();
+        }
+        index.tidy(&store).unwrap();
+        assert_eq!(index.parts.len(), 1);
+        let name = |pack: u8| pack::pack_name(&Digest::of(&[pack]), "");
+        // 0 is there and listed, 1 there, 2 listed, 3 neither.
+        let listed = [0, 2].map(|pack| (name(pack), Digest::of(&[pack]), 10));
+        let bag = bag::files_of(listed.to_vec(), Vec::new(), false, jiff::Timestamp::now());
+        [2, 3].into_iter().for_each(|pack| std::fs::remove_file(store.root().join(name(pack))).unwrap());
+        let file = |index: &Index| index.parts[0].file().unwrap().to_owned();
+        let merged = file(&index);
+        let knows = |index: &Index| {
+            let mut seen = [0; MERGE_AT];
+            index
+                .each(&store, &mut |_, at, whole| {
+                    let pack = (0..MERGE_AT).find(|pack| at.pack == Digest::of(&[*pack as u8])).unwrap();
+                    assert_eq!(whole, pack < 2);
+                    seen[pack] += 1;
+                    Ok(())
+                })
+                .unwrap();
+            for n in 0..MERGE_AT as u32 * 1000 {
+                let found = index.find(&store, &Digest::of(&n.to_le_bytes())).unwrap();
+                let lies_in = (n % 1000 < 500 && seen[n as usize / 1000] > 0).then(|| Digest::of(&[(n / 1000) as u8]));
+                assert_eq!(found.first().map(|at| at.pack), lies_in, "{n}");
+            }
+            seen
+        };
+        // Without bag files, and with ones in doubt, nothing is forgotten.
+        assert_eq!(knows(&Index::open(&store).unwrap()), [500; MERGE_AT]);
+        store.commit(&bag).unwrap();
+        let (good, manifest) = (std::fs::read(store.root().join(MANIFEST)).unwrap(), store.root().join(MANIFEST));
+        std::fs::write(&manifest, [good.as_slice(), b"\n"].concat()).unwrap();
+        assert_eq!(knows(&Index::open(&store).unwrap()), [500; MERGE_AT]);
+        std::fs::write(&manifest, good).unwrap();
+        // Who only reads forgets it for himself; a writer's file tells no more of it.
+        let mut index = Index::open(&store).unwrap();
+        assert_eq!((knows(&index), file(&index)), ([500, 500, 500, 0], merged.clone()));
+        index.tidy(&store).unwrap();
+        let index = Index::open(&store).unwrap();
+        assert_eq!(knows(&index), [500, 500, 500, 0]);
+        assert!(file(&index) != merged && !index.parts[0].is_stale && index.parts[0].count == 1500);
+        assert!(!store.root().join(&merged).exists() && index.useless().is_empty() && !index.is_all_whole());
     }
 
     #[test]

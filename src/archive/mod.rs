@@ -14,6 +14,7 @@ pub mod pack;
 mod reader;
 pub mod recipe;
 mod root;
+pub(crate) mod spare;
 pub(crate) mod tags;
 mod verify;
 mod without;

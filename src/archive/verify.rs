@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use rayon::prelude::*;
 
-use super::bag::{self, MANIFEST, MANIFEST_MAX_BYTES, SMALL_FOLDERS, TAG_FILES, digest_of, parse_manifest};
+use super::bag::{MANIFEST, MANIFEST_MAX_BYTES, SMALL_FOLDERS, TAG_FILES, digest_of, parse_manifest};
 use super::merkle::TreesCheck;
 use super::pack::{self, EntrySpan, FrameSpan, ObjectForm, pack_digest};
 use super::reader::root_files;
@@ -304,13 +304,8 @@ fn objects(archive: &Archive, found: &mut Findings, monitor: &dyn Monitor) -> Re
         }
     }
     broken.extend(follow(archive, recipes));
-    // The index may still know a pack of an interrupted run that the next one removed; no commit lists it.
-    let there: HashSet<Digest> = work.iter().map(|work| work.pack).collect();
-    let listed = bag::payload(archive.store())?;
-    let listed = listed.map(|names| names.iter().filter_map(|name| pack_digest(name)).collect::<HashSet<Digest>>());
-    let counts = |pack: &Digest| there.contains(pack) || listed.as_ref().is_none_or(|listed| listed.contains(pack));
     archive.index().each(archive.contents(), &mut |digest, at, _| {
-        if counts(&at.pack) && !read.contains(&(at.pack, at.frame.offset)) {
+        if !read.contains(&(at.pack, at.frame.offset)) {
             broken.entry(digest).or_insert_with(|| format!("object {digest} lies in a frame that cannot be read"));
         }
         Ok(())

@@ -12,6 +12,7 @@ use super::known::Known;
 use super::merkle;
 use super::pack::{self, EntrySpan, ObjectForm, PackWriter, SORTS, Sort};
 use super::reader::{read_root, root_files, root_id};
+use super::spare;
 use super::{Archive, Root, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
@@ -280,7 +281,9 @@ impl Writer {
         let id = format!("{}-{}", root.created.strftime("%Y%m%dT%H%M%SZ"), &digest.to_string()[..12]);
         let events = events::of_snapshot(log, files, &root, digest, &id)?;
         let file = (format!("data/snapshots/{id}.json{}", vault.suffix()), bytes);
-        files.commit(&bag::files(files, Some(file), Some(events), Timestamp::now())?)?;
+        let mut committed = bag::files(files, Some(file), Some(events), Timestamp::now())?;
+        committed.extend(spare::renewed(files, &committed)?);
+        files.commit(&committed)?;
         let snapshot = Snapshot { id, digest, root };
         self.previous = Some(Previous::of(snapshot.clone()));
         Ok(snapshot)

@@ -1,16 +1,20 @@
 //! `floe evidence`.
 
+use std::fs::File;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::export::lies_in;
 use super::output::{Output, Verdict};
+use super::record::append;
 use super::show::resolve;
 use super::unlock::KeyArgs;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::export::dir::digest_of;
 use crate::model::{CollectionPath, printable};
 use crate::monitor::Terminal;
+use crate::proof::events::{Event, EventType, Outcome};
 use crate::proof::evidence::{Done, Wanted, evidence};
 
 /// Show one item to somebody who may not see the others
@@ -41,6 +45,9 @@ pub(super) struct Args {
     /// The item as it lies in this collection, as `floe list` writes it
     #[arg(long, value_name = "NAME")]
     collection: Option<String>,
+    /// Write down in the archive's record of events that a bundle was made, with its SHA-256; which item is in it is not told there
+    #[arg(long)]
+    record: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -67,6 +74,12 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
         collection: args.collection.as_deref().map(CollectionPath::parse),
     };
     let done = evidence(&archive, args.snapshot.as_deref(), &wanted, &args.out, &Terminal::new(args.json))?;
+    if args.record {
+        let unread = |e| Error::io(Kind::Storage, "cannot read the bundle again", &args.out, e);
+        let bundle = File::open(&args.out).and_then(digest_of).map_err(unread)?;
+        let event = Event::new(EventType::Dissemination, Outcome::Success).root(done.root);
+        append(&args.archive, event.detail("bundle", bundle.to_string()));
+    }
     let verdict = verdict(&done);
     if args.json {
         out.json(&Report { done: &done, out: args.out.display().to_string(), verdict: verdict.words() })?;

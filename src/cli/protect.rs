@@ -52,6 +52,9 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         for name in &done.renewed {
             out.line(format_args!("made anew, it was damaged: {}", printable(name)))?;
         }
+        if done.spare {
+            out.line("the small files (signatures, time stamps, events, holds) lie in parity/spare.tar once more")?;
+        }
         for line in &done.damaged {
             out.line(format_args!("damaged: {}", printable(line)))?;
         }

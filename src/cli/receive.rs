@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::output::{Output, Verdict};
 use super::record::append;
+use super::ship::copied;
 use crate::error::Result;
 use crate::model::printable;
 use crate::monitor::Terminal;
-use crate::proof::events::{Event, EventType, Outcome};
 use crate::ship::{Received, receive};
 
 /// Put an archive together from the disks that it travelled on
@@ -58,8 +58,9 @@ struct Report<'a> {
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let received = receive(&args.disks, &args.archive, args.receipt.as_deref(), &Terminal::new(args.json))?;
     if args.record && received.complete {
-        let event = Event::new(EventType::Replication, Outcome::Success);
-        append(&args.archive, event.detail("received", true).detail("shipment", received.shipment.to_string()));
+        let event = copied(&args.archive)?;
+        let event = event.detail("received", true).detail("shipment", received.shipment.to_string());
+        append(&args.archive, event.detail("medium", received.media().join("; ")));
     }
     let verdict = verdict(&received);
     if args.json {

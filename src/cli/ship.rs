@@ -1,6 +1,6 @@
 //! `floe ship`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indicatif::HumanBytes;
 use serde::Serialize;
@@ -10,8 +10,10 @@ use super::record::append;
 use crate::error::{Error, Kind, Result};
 use crate::model::printable;
 use crate::monitor::Terminal;
+use crate::proof::RootFile;
 use crate::proof::events::{Event, EventType, Outcome};
 use crate::ship::{Receipt, Request, Shipped, ship};
+use crate::store::LocalStore;
 
 /// Spread an archive over disks that travel
 ///
@@ -84,8 +86,9 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     let request = Request { to: args.to, capacity: args.capacity, since, anew: args.anew };
     let shipped = ship(&args.archive, &request, &Terminal::new(args.json))?;
     if let (true, Some(disks), Some(shipment)) = (args.record, shipped.of, shipped.shipment) {
-        let event = Event::new(EventType::Replication, Outcome::Success);
-        append(&args.archive, event.detail("disks", disks).detail("shipment", shipment.to_string()));
+        let event = copied(&args.archive)?;
+        let event = event.detail("disks", disks).detail("shipment", shipment.to_string());
+        append(&args.archive, event.detail("medium", shipped.media.join("; ")));
     }
     let verdict = verdict(&shipped);
     if args.json {
@@ -103,14 +106,24 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     if args.json { Ok(verdict.code()) } else { out.verdict(&verdict) }
 }
 
+/// The event of a copy of the archive as it is.
+pub(super) fn copied(archive: &Path) -> Result<Event> {
+    let root = RootFile::find(&LocalStore::new(archive), None)?;
+    Ok(Event::new(EventType::Replication, Outcome::Success).root(root.digest))
+}
+
 fn lines(shipped: &Shipped) -> Vec<String> {
     let mut lines: Vec<String> = shipped.left_out.iter().map(|line| format!("left out: {line}")).collect();
     lines.extend(shipped.damage.iter().map(|line| format!("damaged: {line}")));
     for disk in &shipped.disks {
         let (files, bytes) = (disk.files, HumanBytes(disk.bytes));
         lines.push(format!(
-            "disk {} in {}: {files} files, {bytes}; {} written, {} were there",
-            disk.disk, disk.mount, disk.written, disk.already_there
+            "disk {} in {}{}: {files} files, {bytes}; {} written, {} were there",
+            disk.disk,
+            disk.mount,
+            disk.medium.as_ref().map(|name| format!(" ({name})")).unwrap_or_default(),
+            disk.written,
+            disk.already_there
         ));
         if !disk.read_back_from_disk {
             lines.push(format!(

@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use super::output::{Output, Verdict};
 use super::unlock::KeyArgs;
-use crate::archive::{Options, Snapshot, Writer};
+use crate::archive::{Options, Root, Snapshot, Writer};
 use crate::directory::{self, Beside, Directory};
 use crate::error::{Error, Result};
 use crate::model::{Digest, Ledger};
 use crate::monitor::Terminal;
-use crate::report;
+use crate::report::{self, Outcome};
 use crate::snapshot::{self, Done};
 use crate::source::{Discovery, Format, discover};
 use crate::vault::{Protection, Recipient};
@@ -108,14 +108,15 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let recipients_before = writer.previous().map(|p| p.recipients().to_vec()).unwrap_or_default();
     let options = Options { level: Some(args.level), reread: args.reread };
     let done = snapshot::run(&found, directory.as_ref(), &mut writer, options, &Terminal::new(args.json))?;
-    if let Some(folder) = &args.report {
-        report::of_snapshot(folder, (writer.archive(), &args.archive), &done.snapshot)?;
-    }
+    let reported = args.report.as_ref().map(|folder| {
+        report::of_snapshot(folder, (writer.archive(), &args.archive), &done.snapshot, options_of(args, &done.snapshot.root))
+    });
+    let reported = reported.transpose()?;
     let l = &done.snapshot.root.ledger;
-    let verdict = if l.failed_total() > 0 {
-        Verdict::WithExceptions(format!("{} items could not be captured", l.failed_total()))
-    } else {
-        Verdict::Pass(format!("{} items, {} bytes", l.captured, l.bytes))
+    let verdict = match reported.map(|report| report.verdict) {
+        _ if l.failed_total() > 0 => Verdict::WithExceptions(format!("{} items could not be captured", l.failed_total())),
+        Some(told) if told.result == Outcome::PassWithExceptions => Verdict::WithExceptions(told.reasons.join("; ")),
+        _ => Verdict::Pass(format!("{} items, {} bytes", l.captured, l.bytes)),
     };
     if args.json {
         out.json(&result(&done, &verdict))?;
@@ -139,6 +140,24 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
             .hint("the snapshot is kept; compare it with the source before you rely on it"));
     }
     if args.json { Ok(verdict.code()) } else { out.verdict(&verdict) }
+}
+
+/// The options in use, for the report; none of them is a secret.
+fn options_of(args: &Args, root: &Root) -> BTreeMap<String, String> {
+    let mut options =
+        BTreeMap::from([("level".to_owned(), args.level.to_string()), ("reread".to_owned(), args.reread.to_string())]);
+    let paths = |paths: &[PathBuf]| paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+    let accounts: Vec<String> = args.accounts.iter().map(|(name, path)| format!("{name}={}", path.display())).collect();
+    let directory: Vec<PathBuf> = args.directory.iter().map(|input| input.path.clone()).collect();
+    let more = [
+        ("paths", paths(&args.paths)),
+        ("account", accounts.join(", ")),
+        ("directory", paths(&directory)),
+        ("as", args.format.map(|format| format.to_string()).unwrap_or_default()),
+        ("encrypted for", root.recipients.join(", ")),
+    ];
+    options.extend(more.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value)));
+    options
 }
 
 /// The directory that the named files and those beside the mail make; none where there are no such files.

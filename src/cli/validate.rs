@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::imap::Connection;
 use crate::model::printable;
 use crate::monitor::{Monitor as _, Terminal};
-use crate::proof::events::EventType;
+use crate::proof::events::{self, EventType};
 use crate::replay::journal::Journal;
 use crate::replay::plan::{self, AccountPlan, ForecastFile, Plan};
 use crate::report::{self, Class, Compared, Example, Fixity, Outcome, Report};
@@ -117,6 +117,14 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         let example = Example { account: String::new(), folder: String::new(), place: String::new(), detail };
         builder.exception(Class::Note, "not compared: the server speaks no DAV", example)?;
     }
+    builder.event(report::Event {
+        at: jiff::Timestamp::now(),
+        event: EventType::Validation.term().to_owned(),
+        agent: format!("{}, {} {}", events::agent(), env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+        root: Some(snapshot.digest),
+        medium: None,
+        outcome: "this comparison; see the verdict".to_owned(),
+    });
     let report = builder.finish()?;
     let ended = tell(args, &report, out);
     if args.record {

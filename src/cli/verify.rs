@@ -1,5 +1,6 @@
 //! `floe verify`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -19,6 +20,7 @@ use crate::proof::since::{self, Since};
 use crate::proof::timestamp::{self, Stamp};
 use crate::proof::{self, RootFile, tombstone};
 use crate::report;
+use crate::snapshot;
 
 /// Check that an archive is intact
 ///
@@ -86,11 +88,15 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
     let mut found = archive::verify(&archive, &check, &Terminal::new(args.json))?;
     let stamps = timestamp::check(archive.store(), &mut found)?;
     parity::check(archive.store(), &mut found)?;
+    snapshot::check_seen(&archive, &mut found)?;
     let signatures = proof::check(&archive, &mut found)?;
     let signed = signed_by(&archive, &args, &demanded, &signatures, &mut found)?;
     let since = since.map(|root| since::check(&archive, root, &mut found.damage)).transpose()?;
     // The report tells of this check itself, so it comes before the record does.
-    let report = args.report.as_ref().map(|to| report::of_check(to, (&archive, &args.archive), &check, &found, begun.elapsed()));
+    let report = args
+        .report
+        .as_ref()
+        .map(|to| report::of_check(to, (&archive, &args.archive), &check, options(&args), (&found, begun.elapsed())));
     if args.record
         && let Err(e) = record(&args, &archive, &found)
     {
@@ -111,6 +117,20 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
         return Err(Error::damage(damage).hint("copy the files named above from another copy of the archive, then check again"));
     }
     if args.json { Ok(verdict.code()) } else { out.verdict(&verdict) }
+}
+
+/// The options in use, for the report; none of them is a secret.
+fn options(args: &Args) -> BTreeMap<String, String> {
+    let level = if args.full { "full" } else { "quick" };
+    let mut options = BTreeMap::from([("level".to_owned(), level.to_owned()), ("record".to_owned(), args.record.to_string())]);
+    let keys: Vec<String> = args.signed_by.iter().map(|file| file.display().to_string()).collect();
+    let more = [
+        ("snapshot", args.snapshot.clone().unwrap_or_default()),
+        ("signed by", keys.join(", ")),
+        ("since", args.since.clone().unwrap_or_default()),
+    ];
+    options.extend(more.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value)));
+    options
 }
 
 /// Has each of the keys signed the root? What is missing is damage; what is there is told in words.

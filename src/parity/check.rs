@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::name::{last, parity_of, place_of};
 use super::protect::stored;
 use super::set::{State, read_sets, state_of};
-use crate::archive::{Findings, bag};
+use crate::archive::{Findings, bag, spare};
 use crate::error::Result;
 use crate::store::{Store, StoredFile};
 
@@ -21,6 +21,7 @@ pub fn check(store: &dyn Store, found: &mut Findings) -> Result<()> {
     if parity.is_empty() {
         return Ok(());
     }
+    spare::check(store, found)?;
     let listed = bag::payload(store)?.unwrap_or_default();
     let there: BTreeMap<String, StoredFile> = stored(store)?.into_iter().map(|file| (parity_of(&file.name), file)).collect();
     let by_name: BTreeSet<&str> = parity.iter().map(|file| file.name.as_str()).collect();
@@ -37,7 +38,7 @@ pub fn check(store: &dyn Store, found: &mut Findings) -> Result<()> {
     let known: Vec<(&StoredFile, &StoredFile)> = parity.iter().filter_map(|file| Some((file, there.get(&file.name)?))).collect();
     found.warnings.extend(known.into_par_iter().filter_map(broken).collect::<Vec<String>>());
     // The rest belongs to files that are not there, or was made by other programs.
-    if parity.iter().any(|file| !there.contains_key(&file.name)) {
+    if parity.iter().any(|file| !there.contains_key(&file.name) && file.name != spare::FILE) {
         let names: BTreeSet<&str> = there.values().map(|file| file.name.as_str()).collect();
         for place in read_sets(store)?.iter().flat_map(|set| &set.files).filter_map(|file| place_of(&file.name)) {
             if !names.contains(place.as_str()) && !listed.contains(&place) {

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::encode::{Encoded, Layout, encode};
 use super::name::{PACKS, ROOTS, Said, last, parity_of};
 use super::set::{State, state_of};
-use crate::archive::bag;
+use crate::archive::{bag, spare};
 use crate::error::{Error, Result};
 use crate::model::Digest;
 use crate::monitor::Monitor;
@@ -25,6 +25,8 @@ pub struct Done {
     pub kept: u64,
     /// Recovery files that were damaged, and were made anew.
     pub renewed: Vec<String>,
+    /// Was the copy of the small files made, or made anew?
+    pub spare: bool,
     /// Files that are damaged or missing, so that nothing could be made of them.
     pub damaged: Vec<String>,
 }
@@ -44,7 +46,9 @@ pub fn protect(path: &Path, percent: u8, monitor: &dyn Monitor) -> Result<Done> 
         .ok_or_else(|| Error::damage("the manifest is missing or damaged").hint("run 'floe repair' first, then protect again"))?;
     let there = stored(&store)?;
     let names: BTreeSet<&str> = there.iter().map(|f| f.name.as_str()).collect();
-    let mut missing: Vec<&String> = listed.iter().filter(|name| !names.contains(name.as_str())).collect();
+    // Holds and tombstones are small files, of which there is a copy.
+    let is_protected = |name: &&String| Said::by(name).is_some();
+    let mut missing: Vec<&String> = listed.iter().filter(is_protected).filter(|name| !names.contains(name.as_str())).collect();
     missing.sort();
     let mut done = Done { damaged: missing.iter().map(|name| format!("{name} is missing")).collect(), ..Done::default() };
     let parity = store.list("parity")?;
@@ -61,6 +65,7 @@ pub fn protect(path: &Path, percent: u8, monitor: &dyn Monitor) -> Result<Done> 
         monitor.advance(1, file.size);
     }
     monitor.done();
+    done.spare = spare::write(&store)?;
     Ok(done)
 }
 

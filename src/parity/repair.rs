@@ -15,7 +15,7 @@ use super::name::{ROOTS, Said, last, place_of};
 use super::packet::each_piece;
 use super::protect::stored;
 use super::set::{Set, read_sets};
-use crate::archive::{self, Archive, Check, Findings, bag, rebuild_index, tags};
+use crate::archive::{self, Archive, Check, Findings, bag, rebuild_index, spare, tags};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Digest, Hasher};
 use crate::monitor::Monitor;
@@ -96,6 +96,8 @@ pub fn repair(path: &Path, keys: &Keys, monitor: &dyn Monitor) -> Result<Repaire
     }
     let lock = store.lock()?;
     let mut report = Repaired::default();
+    let copied = spare::mend(&store)?;
+    report.mended.extend(copied.into_iter().map(|file| Mended { file, slices: 0, was: Some(spare::FILE.to_owned()) }));
     let sets = read_sets(&store)?;
     let removed = tombstone::removed_packs(&Vault::open(LocalStore::new(path), keys)?)?;
     let mut bench = Bench::look(&store, &sets, removed, monitor)?;
@@ -394,6 +396,7 @@ impl<'a> Bench<'a> {
             || payload.iter().any(|(name, _, _)| name.ends_with(vault::SUFFIX));
         let mut files = bag::files_of(payload, tags, encrypted, Timestamp::now());
         files.extend(written);
+        files.extend(spare::renewed(self.store, &files)?);
         self.store.commit(&files)?;
         report.bag_files = true;
         Ok(())
@@ -439,7 +442,7 @@ fn other_tags(store: &dyn Store, written: &mut Vec<(String, Vec<u8>)>) -> Result
     let mut tags = tag_lines(store)?;
     tags.retain(|(_, name)| !bag::TAG_FILES.contains(&name.as_str()) && tags::is_plain(name));
     let good: HashSet<String> = signature::all(store)?.0.into_iter().filter(Signature::holds).map(|s| s.file).collect();
-    for (digest, name) in bag::signatures(store)? {
+    for (digest, name) in bag::in_tag_folders(store)? {
         match tags.iter_mut().find(|(_, listed)| *listed == name) {
             Some(line) if good.contains(&name) => line.0 = digest,
             Some(_) => {}

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::RootFile;
-use crate::archive::tags;
 use crate::archive::{Archive, Findings, Root};
+use crate::archive::{spare, tags};
 use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
 use crate::store::{LocalStore, Store};
@@ -43,12 +43,16 @@ pub enum EventType {
     Validation,
     /// Something was removed from it for good.
     Deaccession,
+    /// Something of it was given out.
+    Dissemination,
+    /// Something was put beside what it holds: a question for a time stamp, or its answer.
+    MetadataModification,
     /// A term of a later version.
     Other(String),
 }
 
 impl EventType {
-    const KNOWN: [EventType; 8] = [
+    const KNOWN: [EventType; 10] = [
         EventType::Capture,
         EventType::MessageDigestCalculation,
         EventType::FixityCheck,
@@ -57,6 +61,8 @@ impl EventType {
         EventType::Migration,
         EventType::Validation,
         EventType::Deaccession,
+        EventType::Dissemination,
+        EventType::MetadataModification,
     ];
 
     /// As PREMIS has it.
@@ -70,6 +76,8 @@ impl EventType {
             EventType::Migration => "migration",
             EventType::Validation => "validation",
             EventType::Deaccession => "deaccession",
+            EventType::Dissemination => "dissemination",
+            EventType::MetadataModification => "metadata modification",
             EventType::Other(term) => term,
         }
     }
@@ -159,7 +167,7 @@ impl Event {
 }
 
 /// The user and the machine, in words: an encrypted archive shows no address, not even one that only looks like it.
-fn agent() -> String {
+pub(crate) fn agent() -> String {
     let user = ["SUDO_USER", "LOGNAME", "USER"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
     let user = user.unwrap_or_else(|| format!("user {}", rustix::process::getuid().as_raw()));
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -271,6 +279,7 @@ pub fn commit(store: &LocalStore, mut files: Vec<(String, Vec<u8>)>, event: Even
     // Only these lines of the tag manifest change: made anew from what lies there it would cover up other damage.
     let tags = tags::with(store, &files)?;
     files.push(tags);
+    files.extend(spare::renewed(store, &files)?);
     store.commit(&files)
 }
 
@@ -392,6 +401,7 @@ pub fn check(archive: &Archive, found: &mut Findings) -> Result<()> {
         return Ok(());
     }
     chain(&log, damage);
+    kept_aside(archive.store(), damage)?;
     let at: HashMap<Digest, usize> = log.lines.iter().enumerate().map(|(n, line)| (line.digest, n + 1)).collect();
     roots.iter().for_each(|root| anchored(root, &log, &at, damage, &mut found.warnings));
     let there: HashSet<Digest> = roots.iter().map(|r| r.digest).collect();
@@ -413,6 +423,20 @@ pub fn check(archive: &Archive, found: &mut Findings) -> Result<()> {
 pub fn check_listed(store: &dyn Store, log: &Log, found: &mut Findings) -> Result<()> {
     if !tags::agrees(store, FILE, log.is_there.then_some(log.bytes.as_slice()))? {
         found.damage.push(format!("{FILE} is not the file that {} lists", tags::FILE));
+    }
+    Ok(())
+}
+
+/// Are the records that a delivery or a salvage kept aside what their names say?
+fn kept_aside(store: &dyn Store, damage: &mut Vec<String>) -> Result<()> {
+    for file in store.list("")? {
+        let digits = file.name.strip_prefix("events.").and_then(|name| name.strip_suffix(".jsonl"));
+        let Some(digits) = digits.filter(|d| d.len() == 16 && d.bytes().all(|b| b.is_ascii_hexdigit())) else { continue };
+        match store.read(&file.name, MAX_BYTES) {
+            Ok(bytes) if Digest::of(bytes.as_deref().unwrap_or_default()).to_string().starts_with(digits) => {}
+            Ok(_) => damage.push(format!("{} is not the record of events that its name says: it was changed", file.name)),
+            Err(e) => damage.push(e.to_string()),
+        }
     }
     Ok(())
 }
@@ -488,7 +512,12 @@ fn made(store: &dyn Store, log: &Log, damage: &mut Vec<String>) -> Result<()> {
             made.insert(file, (event.event, digest));
         }
     }
+    let listed = tags::lines(store).unwrap_or_default();
     for (file, (event, digest)) in made.into_iter().filter(|(file, _)| tags::is_plain(file)) {
+        // What lies under `data/` has a manifest of its own, which is compared with what is there.
+        if !file.starts_with("data/") && !listed.iter().any(|(_, name)| name == file) {
+            damage.push(format!("{file} is not listed in {}: event {event} tells that it was made", tags::FILE));
+        }
         match store.read(file, MAX_BYTES) {
             Ok(None) => damage.push(format!("{file} is missing: event {event} tells that it was made")),
             Ok(Some(bytes)) if Digest::of(&bytes).to_string() == digest => {}

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::RootFile;
 use super::der::{self, Reader};
-use crate::archive::Findings;
+use super::events::{self, Event, EventType, Outcome};
+use crate::archive::{Findings, tags};
 use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
 use crate::store::{LocalStore, Store};
@@ -75,7 +76,7 @@ pub fn request(archive: &Path, snapshot: Option<&str>) -> Result<Question> {
     if !was_there {
         let mut nonce = [0u8; NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(|e| Error::new(Kind::Storage, "the system gives no random bytes").because(e))?;
-        put(&store, &file, &question(&root.digest, nonce))?;
+        keep(&store, &root, &file, question(&root.digest, nonce), None)?;
     }
     Ok(Question { file, snapshot: root.id, root: root.file, sha256: root.digest, was_there })
 }
@@ -107,9 +108,10 @@ pub fn attach(archive: &Path, answer: &Path, snapshot: Option<&str>) -> Result<S
         let file = format!("{FOLDER}/{}.{n}.tsr", root.id);
         match store.read(&file, MAX_BYTES)? {
             Some(other) if other != bytes => n += 1,
-            there => {
-                if there.is_none() {
-                    put(&store, &file, &bytes)?;
+            _ => {
+                // One that an earlier version kept may be in no manifest yet.
+                if !tags::agrees(&store, &file, Some(&bytes))? {
+                    keep(&store, &root, &file, bytes, Some(&said.at))?;
                 }
                 return Ok(Stamp { file, snapshot: root.id, root: root.file, at: said.at });
             }
@@ -179,10 +181,15 @@ fn read_answer_file(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn put(store: &LocalStore, name: &str, bytes: &[u8]) -> Result<()> {
-    let mut upload = store.upload()?;
-    upload.write_all(bytes).map_err(|e| Error::new(Kind::Storage, "cannot write a time stamp's file").because(e))?;
-    upload.finish(name)
+/// Puts a question or an answer into the archive, with its line in the tag manifest and the event that tells of it.
+fn keep(store: &LocalStore, root: &RootFile, file: &str, bytes: Vec<u8>, at: Option<&str>) -> Result<()> {
+    let event = Event::new(EventType::MetadataModification, Outcome::Success)
+        .root(root.digest)
+        .detail("file", file)
+        .detail("sha256", Digest::of(&bytes).to_string())
+        .detail("time stamp", if at.is_some() { "answer" } else { "question" });
+    let event = if let Some(at) = at { event.detail("time", at) } else { event };
+    events::commit(store, vec![(file.to_owned(), bytes)], event)
 }
 
 /// TimeStampReq: version 1, the imprint, the nonce, and the authority's certificate is wanted.

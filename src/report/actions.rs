@@ -3,7 +3,7 @@
 use super::model::Class;
 
 /// Words in a cause, and what to do about it.
-const KNOWN: [(&str, &str); 14] = [
+const KNOWN: [(&str, &str); 15] = [
     ("expunged", "Nothing: the owner deleted it, and the mail program had not compacted the file yet."),
     ("link", "Nothing if the link's target is captured by itself; else name the target as a source and run the snapshot again."),
     ("tmp", "Nothing: the delivery had not ended. It is captured by the next snapshot if it ended since."),
@@ -16,7 +16,14 @@ const KNOWN: [(&str, &str); 14] = [
     ("cannot be listed", "Give the user who runs floe the right to read the folder, and run the snapshot again."),
     ("could not be opened", "Give the user who runs floe the right to read it, and run the snapshot again."),
     ("could not be counted", "Look at the store with its own tools, mend it, and run the snapshot again."),
-    ("forecast", "Read the forecast against the outcome below, correct the plan, and run floe plan and floe validate again."),
+    (
+        "not the forecast",
+        "Read the forecast against the outcome below, correct the plan, and run floe plan and floe validate again.",
+    ),
+    (
+        "forecast did not come true",
+        "Read the forecast against the outcome below, correct the plan, and run floe plan and floe validate again.",
+    ),
     ("index", "Run floe index --rebuild; the index is a cache and nothing is lost."),
 ];
 

@@ -8,11 +8,11 @@ use serde::Serialize;
 use super::actions::action;
 use super::model::{
     Bar, Cause, Change, Class, Compare, Compared, Duplicates, EXAMPLES, Event, Example, Finding, Fixity, Forecast, Header, Job,
-    Outcome, Report, Scope, Seal, Spread, Step, Sum, Total, Totals, Verdict, type_name,
+    Outcome, Repeats, Report, Scope, Seal, Spread, Step, Sum, Total, Totals, Verdict, type_name,
 };
 use super::page;
 use super::repeats::Keys;
-use super::side::{Lines, item_id};
+use super::side::{ID_DIGITS, Lines, item_id};
 use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionKind, CollectionPath, Digest, Exception, Ledger, Placement, printable_json};
 
@@ -68,6 +68,7 @@ pub struct Builder {
     items_jsonl: Lines,
     items_csv: Lines,
     exceptions_csv: Lines,
+    duplicates_csv: Lines,
 }
 
 /// One line of `items.jsonl`.
@@ -109,6 +110,9 @@ const ITEM_COLUMNS: [&str; 17] = [
     "message_id",
 ];
 
+/// What the items of a group have in common, the group's number, its items (or an item's labels), the item, and how it is kept.
+const DUPLICATE_COLUMNS: [&str; 5] = ["by", "group", "items", "id", "kept"];
+
 impl Builder {
     /// Begins a report in a folder, which is made when it is not there; the files of an earlier report in it are replaced.
     ///
@@ -137,6 +141,12 @@ impl Builder {
             items_jsonl: Lines::create(folder, "items.jsonl", "every item, an object a line")?,
             items_csv: Lines::csv(folder, "items.csv", "every item, a row each", &ITEM_COLUMNS)?,
             exceptions_csv: Lines::csv(folder, "exceptions.csv", "every exception, a row each", &exceptions)?,
+            duplicates_csv: Lines::csv(
+                folder,
+                "duplicates.csv",
+                "items that are alike, by their id in items.csv",
+                &DUPLICATE_COLUMNS,
+            )?,
         })
     }
 
@@ -172,8 +182,10 @@ impl Builder {
     /// # Errors
     /// `Kind::Storage` when the lists cannot be written; so for all that follow.
     pub fn item(&mut self, folder: FolderId, item: &Placement) -> Result<()> {
-        self.tally(item)?;
-        self.write_item(folder, Some(item), "captured", &item.source.to_string(), "")
+        let place = item.source.to_string();
+        let id = self.id_of(folder, Some(item), &place);
+        self.tally(item, &id)?;
+        self.write_item(folder, Some(item), "captured", (&id, &place), "")
     }
 
     /// Adds what a comparison found of one item. Of an item that only the target has, there is no placement; `place` says
@@ -182,8 +194,9 @@ impl Builder {
     /// # Errors
     /// As [`Builder::item`].
     pub fn compared(&mut self, folder: FolderId, item: Option<&Placement>, place: &str, finding: &Finding) -> Result<()> {
+        let id = self.id_of(folder, item, place);
         if let (Some(item), false) = (item, matches!(finding, Finding::Duplicate | Finding::Extra)) {
-            self.tally(item)?;
+            self.tally(item, &id)?;
         }
         self.folders[folder.0].compared.count(finding);
         let compare = self.compare.get_or_insert_default();
@@ -202,7 +215,7 @@ impl Builder {
                 Example { account: at.account.clone(), folder: at.path.clone(), place: place.to_owned(), detail: detail.clone() };
             self.exception(class, &cause, example)?;
         }
-        self.write_item(folder, item, state, place, &detail)
+        self.write_item(folder, item, state, (&id, place), &detail)
     }
 
     /// Says how the comparison was made; a comparison of nothing is one too.
@@ -290,12 +303,21 @@ impl Builder {
         self.steps.push(Step { shows: shows.to_owned(), command: command.into(), expect: expect.to_owned() });
     }
 
-    fn tally(&mut self, item: &Placement) -> Result<()> {
-        self.by_bytes.push(&item.sha256)?;
-        if let Some(id) = &item.message_id {
-            self.by_message_id.push(&Digest::of(id.as_bytes()))?;
+    fn id_of(&self, folder: FolderId, item: Option<&Placement>, place: &str) -> Digest {
+        let folder = &self.folders[folder.0];
+        item_id(&folder.account, &folder.path, place, item.map(|i| &i.sha256))
+    }
+
+    fn tally(&mut self, item: &Placement, id: &Digest) -> Result<()> {
+        self.by_bytes.push(&item.sha256, id)?;
+        if let Some(message_id) = &item.message_id {
+            self.by_message_id.push(&Digest::of(message_id.as_bytes()), id)?;
         }
-        self.labelled += u64::from(item.labels.len() > 1);
+        if item.labels.len() > 1 {
+            self.labelled += 1;
+            let (labels, id) = (item.labels.len().to_string(), id.to_string()[..ID_DIGITS].to_owned());
+            self.duplicates_csv.row(["labels".to_owned(), String::new(), labels, id, "once, with all its labels".to_owned()])?;
+        }
         let year = item.date.map(|d| d.at.to_zoned(jiff::tz::TimeZone::UTC).year());
         let label = match year {
             None => "no date".to_owned(),
@@ -312,9 +334,16 @@ impl Builder {
         Ok(())
     }
 
-    fn write_item(&mut self, id: FolderId, item: Option<&Placement>, state: &str, place: &str, detail: &str) -> Result<()> {
-        let folder = &self.folders[id.0];
-        let id = item_id(&folder.account, &folder.path, place, item.map(|i| &i.sha256));
+    fn write_item(
+        &mut self,
+        folder: FolderId,
+        item: Option<&Placement>,
+        state: &str,
+        (id, place): (&Digest, &str),
+        detail: &str,
+    ) -> Result<()> {
+        let folder = &self.folders[folder.0];
+        let id = id.to_string()[..ID_DIGITS].to_owned();
         let kind = type_name(folder.kind);
         let canonical = item.map(|i| i.crlf.map_or(i.sha256, |form| form.sha256));
         self.items_jsonl.json(&ItemLine {
@@ -363,8 +392,19 @@ impl Builder {
         let mut exceptions: Vec<Cause> = self.causes.into_values().collect();
         exceptions.sort_by_key(|cause| (cause.class, std::cmp::Reverse(cause.count)));
         let verdict = verdict(self.header.job, self.reasons, &exceptions);
-        let files =
-            vec![self.items_jsonl.finish()?, self.items_csv.finish()?, self.exceptions_csv.finish()?, totals_csv.finish()?];
+        let list = &mut self.duplicates_csv;
+        let duplicates = Duplicates {
+            by_bytes: write_repeats(self.by_bytes, ("bytes", "stored once, each place listed"), list)?,
+            by_message_id: write_repeats(self.by_message_id, ("message-id", "each as it is"), list)?,
+            by_label: self.labelled,
+        };
+        let files = vec![
+            self.items_jsonl.finish()?,
+            self.items_csv.finish()?,
+            self.exceptions_csv.finish()?,
+            self.duplicates_csv.finish()?,
+            totals_csv.finish()?,
+        ];
         let mut repeat = self.steps;
         repeat.extend(files.iter().map(|file| Step {
             shows: format!("{} is the list that this report counts", file.name),
@@ -380,11 +420,7 @@ impl Builder {
             scope: self.scope,
             totals,
             exceptions,
-            duplicates: Duplicates {
-                by_bytes: self.by_bytes.repeats()?,
-                by_message_id: self.by_message_id.repeats()?,
-                by_label: self.labelled,
-            },
+            duplicates,
             fixity: self.fixity,
             compare: self.compare,
             custody: self.custody,
@@ -412,6 +448,19 @@ impl Builder {
             self.reasons.push((Outcome::Fail, reason));
         }
     }
+}
+
+/// Lists the items of each group, and counts them.
+fn write_repeats(keys: Keys, (by, kept): (&str, &str), list: &mut Lines) -> Result<Repeats> {
+    let mut number = 0;
+    keys.repeats(&mut |group| {
+        number += 1;
+        let (group_number, items) = (number.to_string(), group.len().to_string());
+        group.iter().try_for_each(|keyed| {
+            let id = format!("{:032x}", keyed.id);
+            list.row([by.to_owned(), group_number.clone(), items.clone(), id, kept.to_owned()])
+        })
+    })
 }
 
 fn bump(counts: &mut BTreeMap<String, u64>, what: &str) {

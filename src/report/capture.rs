@@ -13,6 +13,7 @@ use super::model::{Class, Event, Example, Fixity, Job, Outcome, Report, Source};
 use crate::archive::{Archive, Check, CollectionEntry, Findings, Snapshot};
 use crate::error::{Error, Result};
 use crate::model::{Digest, Exception, Ledger};
+use crate::proof::events;
 use crate::vault::SUFFIX;
 
 /// Begins the report of a job on a snapshot of an archive: header, scope, custody, and the steps that anybody can repeat.
@@ -41,10 +42,18 @@ pub fn begin(
         "Anything outside of the sources named above, and anything that came into them after the capture.".to_owned(),
         "What the stores do not hold: passwords, settings of mail programs, sessions.".to_owned(),
     ];
-    custody::add_events(&mut builder, archive)?;
+    // Snapshots in quick succession are dated a second apart, events are not.
+    let captured = custody::add_events(&mut builder, archive, snapshot)?;
+    builder.scope.captured_to = captured.map(|at| at.max(snapshot.root.created));
     steps(&mut builder, snapshot, archive.is_encrypted());
+    custody::add_seals(&mut builder, archive, snapshot)?;
     Ok(builder)
 }
+
+/// Follows the chain of events with what Python brings along.
+const EVENTS_CHAIN: &str = "python3 -c \"import hashlib, json, sys; lines = open('ARCHIVE/events.jsonl', 'rb').read().splitlines(); \
+                            before = [None] + [hashlib.sha256(line).hexdigest() for line in lines]; \
+                            sys.exit(any(json.loads(line)['previous'] != b for line, b in zip(lines, before)))\"";
 
 fn steps(builder: &mut Builder, snapshot: &Snapshot, encrypted: bool) {
     let (suffix, key) = if encrypted { (SUFFIX, " --identity KEY") } else { ("", "") };
@@ -64,6 +73,11 @@ fn steps(builder: &mut Builder, snapshot: &Snapshot, encrypted: bool) {
         "exit code 0",
     );
     builder.step(
+        "No event was changed, taken out or moved: each line names the SHA-256 of the one before",
+        EVENTS_CHAIN,
+        "no output, exit code 0",
+    );
+    builder.step(
         "The program is the one that this report names",
         "sha256sum \"$(command -v floe)\"",
         "the binary's SHA-256 in the header above",
@@ -74,16 +88,19 @@ fn steps(builder: &mut Builder, snapshot: &Snapshot, encrypted: bool) {
 ///
 /// # Errors
 /// `Kind::Storage` when it cannot be written; `Kind::Damage` when what was committed cannot be read back.
-pub fn of_snapshot(folder: &Path, archive: (&Archive, &Path), snapshot: &Snapshot) -> Result<Report> {
-    let level = snapshot.root.options.level.map_or_else(|| "default".to_owned(), |level| level.to_string());
-    let reread = snapshot.root.options.reread.to_string();
-    let options = BTreeMap::from([("level".to_owned(), level), ("reread".to_owned(), reread)]);
+pub fn of_snapshot(
+    folder: &Path,
+    archive: (&Archive, &Path),
+    snapshot: &Snapshot,
+    options: BTreeMap<String, String>,
+) -> Result<Report> {
     let mut builder = begin(folder, Job::Snapshot, archive, snapshot, options)?;
-    builder.scope.captured_to = Some(Timestamp::now());
     add_snapshot(&mut builder, archive.0, snapshot)?;
     let report = builder.finish()?;
-    match report.exceptions.iter().find(|cause| cause.class == Class::Damaged) {
-        Some(cause) => Err(Error::damage(cause.cause.clone()).hint("the report names it; run floe verify --full")),
+    let broken = report.exceptions.iter().find(|cause| cause.class == Class::Damaged).map(|cause| cause.cause.clone());
+    let broken = broken.or_else(|| report.seals.iter().find(|seal| !seal.good).map(|seal| seal.result.clone()));
+    match broken {
+        Some(why) => Err(Error::damage(why).hint("the snapshot is kept and the report names it; run floe verify --full")),
         None => Ok(report),
     }
 }
@@ -92,10 +109,14 @@ pub fn of_snapshot(folder: &Path, archive: (&Archive, &Path), snapshot: &Snapsho
 ///
 /// # Errors
 /// `Kind::Storage` when it cannot be written, `Kind::Damage` when no root can be read to report on.
-pub fn of_check(folder: &Path, archive: (&Archive, &Path), check: &Check, found: &Findings, elapsed: Duration) -> Result<Report> {
+pub fn of_check(
+    folder: &Path,
+    archive: (&Archive, &Path),
+    check: &Check,
+    options: BTreeMap<String, String>,
+    (found, elapsed): (&Findings, Duration),
+) -> Result<Report> {
     let level = if check.full { "full" } else { "quick" };
-    let mut options = BTreeMap::from([("level".to_owned(), level.to_owned())]);
-    options.extend(check.snapshot.iter().map(|id| ("snapshot".to_owned(), id.clone())));
     let snapshot = match &check.snapshot {
         Some(id) => Some(archive.0.snapshot(Some(id))?),
         None => archive.0.snapshots()?.pop(),
@@ -106,7 +127,6 @@ pub fn of_check(folder: &Path, archive: (&Archive, &Path), check: &Check, found:
     };
     builder.fixity = Some(fixity(archive.0, level, found, elapsed));
     add_findings(&mut builder, found)?;
-    custody::add_signatures(&mut builder, archive.0)?;
     if let Some(mut snapshot) = snapshot {
         // What a tombstone accounts for is told by the findings.
         let is_there = |listing: &Digest| !check.forgotten.contains(listing) || archive.0.contains(listing).unwrap_or(true);
@@ -116,10 +136,10 @@ pub fn of_check(folder: &Path, archive: (&Archive, &Path), check: &Check, found:
         builder.event(Event {
             at: Timestamp::now(),
             event: "fixity check".to_owned(),
-            agent: format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+            agent: format!("{}, {} {}", events::agent(), env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
             root: Some(snapshot.digest),
             medium: None,
-            outcome: format!("{level}: {} damages, {} notes", found.damage.len(), found.warnings.len()),
+            outcome: format!("this check, {level}: {} damages, {} notes", found.damage.len(), found.warnings.len()),
         });
     }
     let report = builder.finish()?;

@@ -144,7 +144,9 @@ fn verdict(page: &mut Html, report: &Report) {
     page.number(u64::from(report.verdict.exit_code)).raw(". ");
     let all = &report.totals.server.all;
     page.number(all.captured).raw(" items of ").text(&bytes(all.bytes)).raw(" in ");
-    page.number(report.totals.folders.len() as u64).raw(" folders of ").number(report.totals.accounts.len() as u64);
+    // What belongs to none is counted under an empty name.
+    let named = |totals: &[Total]| totals.iter().filter(|total| !total.name.is_empty()).count() as u64;
+    page.number(named(&report.totals.folders)).raw(" folders of ").number(named(&report.totals.accounts));
     page.raw(" accounts.</p>");
     if !report.verdict.reasons.is_empty() {
         page.raw("<ul>");
@@ -403,7 +405,7 @@ fn fixity(page: &mut Html, report: &Report) {
     page.term("Same bytes", &format!("{}; each group is stored once", groups(&d.by_bytes)));
     page.term("Same Message-ID", &format!("{}; none merged", groups(&d.by_message_id)));
     page.term("Several labels", &format!("{} items; each is kept once with all its labels", grouped(d.by_label)));
-    page.raw("</dl></div></div></section>");
+    page.raw("</dl><p class=\"hint\">Which items are alike is in <code>duplicates.csv</code>.</p></div></div></section>");
 }
 
 fn scope(page: &mut Html, report: &Report) {
@@ -429,6 +431,11 @@ fn scope(page: &mut Html, report: &Report) {
     page.raw("</ul></section>");
 }
 
+/// A moment, as people read it.
+fn shown(at: jiff::Timestamp) -> String {
+    at.strftime("%F %T UTC").to_string()
+}
+
 fn custody(page: &mut Html, report: &Report) {
     page.begin(7);
     if let Some(archive) = &report.header.archive {
@@ -437,7 +444,7 @@ fn custody(page: &mut Html, report: &Report) {
     }
     page.table("Events", &["When", "Event", "Agent", "Root", "Medium", "Outcome"]);
     for event in report.custody.iter().take(ROWS) {
-        page.raw("<tr><th scope=\"row\">").text(&event.at.strftime("%F %T UTC").to_string()).raw("</th><td>");
+        page.raw("<tr><th scope=\"row\" class=\"t\">").text(&shown(event.at)).raw("</th><td class=\"w\">");
         page.text(&event.event).raw("</td><td>").name(&event.agent, "–").raw("</td><td class=\"hex\">");
         page.text(&event.root.map_or_else(|| "–".to_owned(), |r| r.to_string())).raw("</td><td>");
         page.name(event.medium.as_deref().unwrap_or_default(), "–").raw("</td><td>").name(&event.outcome, "–").raw("</td></tr>");
@@ -448,12 +455,17 @@ fn custody(page: &mut Html, report: &Report) {
     if report.seals.is_empty() {
         page.raw("<p>None is present on this archive.</p>");
     } else {
-        page.table("Signatures and timestamps", &["Kind", "By", "Key", "When", "Result"]);
+        page.table("Signatures and timestamps", &["Kind", "By", "Key", "When", "Holds"]);
         for seal in report.seals.iter().take(ROWS) {
-            page.raw("<tr><th scope=\"row\">").text(&seal.kind).raw("</th><td>").name(&seal.by, "–");
-            page.raw("</td><td class=\"hex\">").text(&seal.key).raw("</td><td>");
-            page.text(&seal.at.map_or_else(|| "–".to_owned(), |at| at.to_string())).raw("</td><td><span class=\"word ");
-            page.raw(if seal.good { "good\">✓ " } else { "wrong\">✗ " }).text(&seal.result).raw("</span></td></tr>");
+            page.raw("<tr><th scope=\"row\" class=\"w\">").text(&seal.kind).raw("</th><td class=\"w\">").name(&seal.by, "–");
+            page.raw("</td><td class=\"hex\">")
+                .text(if seal.key.is_empty() { "–" } else { &seal.key })
+                .raw("</td><td class=\"t\">");
+            page.text(&seal.at.map_or_else(|| "–".to_owned(), shown)).raw("</td><td><span class=\"word ");
+            page.raw(if seal.good { "good\">✓ yes" } else { "wrong\">✗ no" })
+                .raw("</span>: ")
+                .text(&seal.result)
+                .raw("</td></tr>");
         }
         page.end_table();
     }

@@ -1,4 +1,5 @@
-//! The files beside a report, written while the job runs: `items.jsonl`, `items.csv`, `exceptions.csv`, `totals.csv`.
+//! The files beside a report, written while the job runs: `items.jsonl`, `items.csv`, `exceptions.csv`,
+//! `duplicates.csv`, `totals.csv`.
 //!
 //! CSV is for people: no cell drives a spreadsheet, a terminal or the direction of text. JSON Lines hold the text as it is.
 
@@ -11,6 +12,9 @@ use serde::Serialize;
 use super::model::SideFile;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Digest, Hasher, printable, printable_json, spreadsheet_safe};
+
+/// Digits of an item's id in the lists.
+pub(super) const ID_DIGITS: usize = 32;
 
 /// A file that is hashed while it is written, and has its name only when it is whole.
 pub(super) struct Lines {
@@ -96,8 +100,8 @@ fn partial(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// An id of an item that stays the same as long as it is not moved or changed.
-pub(super) fn item_id(account: &str, folder: &str, place: &str, sha256: Option<&Digest>) -> String {
+/// An id of an item that stays the same as long as it is not moved or changed. The lists have its first [`ID_DIGITS`].
+pub(super) fn item_id(account: &str, folder: &str, place: &str, sha256: Option<&Digest>) -> Digest {
     let mut hasher = Hasher::new();
     for part in [account, folder, place] {
         hasher.update(&(part.len() as u64).to_le_bytes());
@@ -106,5 +110,5 @@ pub(super) fn item_id(account: &str, folder: &str, place: &str, sha256: Option<&
     if let Some(digest) = sha256 {
         hasher.update(digest.as_bytes());
     }
-    hasher.finish().to_string()[..32].to_owned()
+    hasher.finish()
 }

@@ -6,6 +6,7 @@
 
 mod contents;
 mod copy;
+mod medium;
 mod receipt;
 mod receive;
 mod send;

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::copy::{Copied, copy, put};
+use super::medium::{in_words, medium};
 use super::receipt::{Missing, Receipt};
 use super::send;
 use super::session::{self, Session, TOLD_MAX_BYTES, clear, is_bag_file, split};
 use super::sheet::{ListedFile, NOT_SHIPPED, SHEET, Sheet, is_payload, read_small};
-use crate::archive::tags;
+use crate::archive::{spare, tags};
 use crate::error::{Error, Kind, Result};
 use crate::export::dir::Dir;
 use crate::model::Digest;
@@ -24,6 +25,8 @@ pub struct Taken {
     pub mount: String,
     /// Its number.
     pub disk: u32,
+    /// Label and serial of its file system, where the system tells them.
+    pub medium: Option<String>,
     /// Files on it that belong to what is wanted.
     pub files: u64,
     /// Files copied by this run.
@@ -176,6 +179,13 @@ fn room(session: &Session, mounts: &[Mount]) -> Result<()> {
     Ok(())
 }
 
+impl Received {
+    /// What the disks of this run are called: number, label and serial.
+    pub fn media(&self) -> Vec<String> {
+        self.disks.iter().map(|taken| in_words(taken.disk, taken.medium.as_deref())).collect()
+    }
+}
+
 impl Mount {
     /// Copies what is wanted from this disk.
     fn take(&self, session: &mut Session, monitor: &dyn Monitor) -> Result<Taken> {
@@ -183,6 +193,7 @@ impl Mount {
         let mut taken = Taken {
             mount: self.path.display().to_string(),
             disk,
+            medium: medium(&self.path),
             files: self.sheet.own().filter(|f| session.contents.files.get(&f.name) == Some(f)).count() as u64,
             copied: 0,
             bytes: 0,
@@ -294,6 +305,10 @@ fn commit(store: &LocalStore, session: &mut Session) -> Result<Vec<String>> {
         session.plan.committing = true;
         session.save()?;
         store.commit_folder(&files)?;
+        // Where the archive keeps more of its own than was brought, so does its copy.
+        if spare::is_there(store)? {
+            spare::write(store)?;
+        }
     }
     clear(&session.archive)?;
     Ok(kept)

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::contents::{self, Found};
 use super::copy::{Copied, copy, is_whole, put};
+use super::medium::{in_words, medium};
 use super::receipt::Receipt;
 use super::sheet::{Contents, Entry, FILES, ListedFile, README, SHEET, SUMS, Sheet};
 use super::state::{Known, Round, State, cache};
@@ -45,6 +46,8 @@ pub struct Disk {
     pub mount: String,
     /// Its number.
     pub disk: u32,
+    /// Label and serial of its file system, where the system tells them.
+    pub medium: Option<String>,
     /// Files on it.
     pub files: u64,
     /// Their bytes.
@@ -72,6 +75,8 @@ pub struct Shipped {
     pub received: u64,
     /// The disks of this run.
     pub disks: Vec<Disk>,
+    /// What the disks of the whole shipment are called, once everything is on disks: number, label and serial.
+    pub media: Vec<String>,
     /// The number of the last disk, once everything is on disks.
     pub of: Option<u32>,
     /// Files that are on no disk yet.
@@ -399,7 +404,7 @@ impl Job<'_> {
             .iter()
             .map(|m| {
                 let files = m.own.values().map(|f| (f.name.clone(), f.sha256)).collect();
-                (m.number, Known { finished: finished.contains(&m.number), files })
+                (m.number, Known { finished: finished.contains(&m.number), files, medium: medium(&m.path) })
             })
             .collect();
         self.round().disks.extend(disks);
@@ -413,6 +418,10 @@ impl Job<'_> {
         shipped.of = complete.then(|| self.placed.values().max().copied()).flatten();
         shipped.left_files = self.left.len() as u64;
         shipped.left_bytes = self.left.iter().filter_map(|name| self.contents.files.get(name)).map(|f| f.size).sum();
+        if complete {
+            let named = self.round().disks.iter().map(|(disk, known)| in_words(*disk, known.medium.as_deref()));
+            shipped.media = named.collect();
+        }
         shipped.failed = failed;
         Ok(shipped)
     }
@@ -486,6 +495,7 @@ impl Mount {
         Disk {
             mount: self.path.display().to_string(),
             disk: self.number,
+            medium: medium(&self.path),
             files: self.own.len() as u64,
             bytes: self.own.values().map(|f| f.size).sum(),
             written: filled.written,

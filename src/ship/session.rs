@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::copy::{is_whole, put};
 use super::sheet::{Contents, ListedFile, ROOTS, SHEET_MAX_BYTES, Sheet, check_names, is_payload, read_small, to_json};
 use crate::archive::bag::{MANIFEST, MANIFEST_MAX_BYTES, TAG_FILES, parse_manifest};
-use crate::archive::tags;
+use crate::archive::{spare, tags};
 use crate::error::{Error, Kind, Result};
 use crate::export::dir::Dir;
 use crate::model::{Digest, printable};
@@ -343,7 +343,7 @@ pub(super) fn clear(archive: &Dir) -> Result<()> {
 
 /// Is it one of the files that every commit writes anew?
 pub(super) fn is_bag_file(name: &str) -> bool {
-    TAG_FILES.contains(&name) || name == tags::FILE
+    TAG_FILES.contains(&name) || [tags::FILE, spare::FILE].contains(&name)
 }
 
 pub(super) fn is_pack(name: &str) -> bool {

@@ -21,6 +21,9 @@ pub(super) struct Known {
     /// All its files were written and read back.
     pub finished: bool,
     pub files: BTreeMap<String, Digest>,
+    /// What the disk is called.
+    #[serde(default)]
+    pub medium: Option<String>,
 }
 
 /// A shipment under way.

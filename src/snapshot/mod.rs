@@ -11,3 +11,4 @@ pub(crate) use capture::known_by_bytes;
 pub(crate) use dissect::sort_of;
 pub use dissect::{Dissected, NewObject, dissect, verbatim};
 pub use run::{Done, run};
+pub use seen::check as check_seen;

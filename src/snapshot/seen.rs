@@ -15,11 +15,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::archive::{Archive, CollectionEntry, Writer};
+use crate::archive::{Archive, CollectionEntry, Findings, Writer};
 use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionHead, Digest, Hasher};
 use crate::source::{Content, FileStamp, FoundItem, Grown, Reader};
-use crate::store::{Store, Upload};
+use crate::store::{Store, StoredFile, Upload};
 use crate::vault::Scratch;
 
 const FOLDER: &str = "index/seen";
@@ -132,16 +132,7 @@ impl Earlier {
     fn read(archive: &Archive) -> Option<Self> {
         let store = archive.contents();
         let file = store.list(FOLDER).ok()?.into_iter().rfind(|f| f.name.ends_with(store.suffix()))?;
-        let mut tail = [0u8; TAIL_BYTES as usize];
-        let size = store.content_bytes(&file.name, file.size).ok()?;
-        store.read_at(&file.name, size.checked_sub(TAIL_BYTES)?, &mut tail).ok()?;
-        let (at, digest) = tail.split_first_chunk::<8>()?;
-        let at = u64::from_le_bytes(*at);
-        let table = part(store, &file.name, at, (size - TAIL_BYTES).checked_sub(at)?)?;
-        if Digest::of(&table) != Digest::from_bytes(*digest.first_chunk()?) {
-            return None;
-        }
-        let (version, accounts): (String, BTreeMap<String, Section>) = serde_json::from_slice(&table).ok()?;
+        let (version, accounts) = table(store, &file)?;
         (version == env!("CARGO_PKG_VERSION")).then_some(Earlier { name: file.name, accounts })
     }
 
@@ -162,6 +153,51 @@ impl Earlier {
         let bytes = part(archive.contents(), &self.name, at, count.saturating_mul(RECORD_BYTES as u64)).unwrap_or_default();
         if Digest::of(&bytes) == seen.sha256 { bytes } else { Vec::new() }
     }
+}
+
+/// The version that wrote the file, and its table of accounts, if that is whole.
+fn table(store: &dyn Store, file: &StoredFile) -> Option<(String, BTreeMap<String, Section>)> {
+    let mut tail = [0u8; TAIL_BYTES as usize];
+    let size = store.content_bytes(&file.name, file.size).ok()?;
+    store.read_at(&file.name, size.checked_sub(TAIL_BYTES)?, &mut tail).ok()?;
+    let (at, digest) = tail.split_first_chunk::<8>()?;
+    let at = u64::from_le_bytes(*at);
+    let table = part(store, &file.name, at, (size - TAIL_BYTES).checked_sub(at)?)?;
+    if Digest::of(&table) != Digest::from_bytes(*digest.first_chunk()?) {
+        return None;
+    }
+    serde_json::from_slice(&table).ok()
+}
+
+/// Names what is damaged of what earlier runs saw. Nothing is lost by it: the next run reads everything again.
+///
+/// # Errors
+/// `Kind::Storage` when the folder cannot be read.
+pub fn check(archive: &Archive, found: &mut Findings) -> Result<()> {
+    let store = archive.contents();
+    if !store.is_readable() {
+        return Ok(());
+    }
+    for file in store.list(FOLDER)?.into_iter().filter(|f| f.name.ends_with(store.suffix())) {
+        if is_whole(store, &file).is_none() {
+            found.warnings.push(format!("{} is damaged: the next snapshot reads everything again and makes it anew", file.name));
+        }
+    }
+    Ok(())
+}
+
+/// Has every part of the file the digest that it should?
+fn is_whole(store: &dyn Store, file: &StoredFile) -> Option<()> {
+    let right = |at: u64, bytes: u64, sha256: Digest| part(store, &file.name, at, bytes).filter(|b| Digest::of(b) == sha256);
+    right(0, MAGIC.len() as u64, Digest::of(MAGIC))?;
+    for section in table(store, file)?.1.into_values() {
+        let collections = right(section.at, section.bytes, section.sha256)?;
+        for seen in serde_json::from_slice::<Vec<SeenCollection>>(&collections).ok()? {
+            let (at, count) = seen.records;
+            right(at, count.checked_mul(RECORD_BYTES as u64)?, seen.sha256)?;
+        }
+    }
+    Some(())
 }
 
 fn part(store: &dyn Store, name: &str, at: u64, bytes: u64) -> Option<Vec<u8>> {

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "tests print their seeds")]
 
 pub mod archives;
+pub mod authority;
 pub mod keys;
 pub mod mail;
 pub mod program;

@@ -2,8 +2,8 @@
 """Looks at a report in headless Chromium: see_report.py CHROMIUM REPORT.html OUT
 
 Takes pictures in light, dark and narrow windows and a PDF, and fails if the page asks for anything, says anything on the
-console, is wider than its window, or has text whose contrast is under 4.5 (WCAG 2.2, 1.4.3). The probe that measures is put
-into a copy of the page; the page itself runs no script.
+console, is wider than its window, has text whose contrast is under 4.5 (WCAG 2.2, 1.4.3), or lacks what the keyboard and a screen
+reader need. The probe that measures is put into a copy of the page; the page itself runs no script.
 """
 import os
 import re
@@ -24,6 +24,31 @@ PROBE = """<script>addEventListener('load', () => {
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     if (ratio < 4.5) found.push('contrast ' + ratio.toFixed(2) + ' ' + e.tagName + ' ' + e.textContent.slice(0, 30));
   }
+  const all = selector => [...document.querySelectorAll(selector)];
+  const need = (good, what) => { if (!good) found.push(what); };
+  const named = e => { const by = e.getAttribute('aria-labelledby');
+    return ((e.getAttribute('aria-label') || (by && document.getElementById(by) || {}).textContent || '').trim()).length > 0; };
+  need(document.documentElement.lang && document.title, 'no language or no title');
+  for (const part of ['main', 'header', 'footer', 'nav', 'h1']) need(all(part).length === 1, 'not one ' + part);
+  let level = 0;
+  for (const e of all('h1, h2, h3, h4')) { const n = +e.tagName[1]; need(n <= level + 1, 'heading skips a level: ' + e.textContent); level = n; }
+  const ids = all('[id]').map(e => e.id);
+  need(new Set(ids).size === ids.length, 'an id is there twice');
+  for (const e of all('a')) need(/^#./.test(e.getAttribute('href')) && document.getElementById(e.hash.slice(1)), 'a link leads nowhere: ' + e.textContent);
+  for (const e of all('section, nav, [role=region]')) need(named(e), 'a part without a name: ' + e.className + e.id);
+  for (const e of all('svg')) need(e.getAttribute('aria-hidden') === 'true' || (e.getAttribute('role') === 'img' && (named(e) || e.querySelector('title'))), 'an image without a text');
+  for (const e of all('table')) { need(e.caption && e.caption.textContent.trim(), 'a table without a caption');
+    need([...e.querySelectorAll('th')].every(h => ['col', 'row'].includes(h.scope)), 'a table head without a scope'); }
+  // What scrolls or opens is reached by the keyboard, in the order of the page, and shows that it is.
+  for (const e of all('.scroll')) need(e.tabIndex === 0, 'a table that scrolls cannot be reached');
+  for (const e of all('a, summary, .scroll')) { need(e.tabIndex === 0, 'not reached by keyboard: ' + e.textContent.slice(0, 30));
+    e.focus(); need(document.activeElement === e, 'does not take the focus: ' + e.tagName); }
+  // Whether a window without a screen has the focus is chance, so the rule is looked at and not what it draws.
+  const rules = [...document.styleSheets].flatMap(sheet => [...sheet.cssRules]).filter(rule => rule.style);
+  need(rules.some(rule => rule.selectorText === ':focus-visible' && /^[2-9]px solid/.test(rule.style.outline)), 'focus is not shown');
+  need(!rules.some(rule => /none|^0/.test(rule.style.outline)), 'focus is hidden somewhere');
+  document.activeElement.blur();
+  scrollTo(0, 0);
   const root = document.documentElement;
   if (root.scrollWidth > innerWidth) found.push('page of ' + root.scrollWidth + ' in a window of ' + innerWidth);
   if (performance.getEntriesByType('resource').length) found.push('the page loads something');
