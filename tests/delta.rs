@@ -168,6 +168,115 @@ fn since_sends_only_what_an_earlier_snapshot_had_not() {
     assert_eq!(way.states(), states(&[("equivalent", 1), ("missing", 4)]));
 }
 
+/// Writes a store of one calendar and some files anew: events by UID and summary, files by name and content.
+fn groupware(way: &Way, events: &[(&str, &str)], files: &[(&str, &str)]) -> String {
+    let store = way.path("store");
+    let _ = fs::remove_dir_all(&store);
+    let event = |(uid, summary): &(&str, &str)| {
+        format!(
+            "BEGIN:VEVENT\r\nUID:{uid}\r\nDTSTAMP:20240101T000000Z\r\nDTSTART:20240301T090000Z\r\nDTEND:20240301T100000Z\r\n\
+             SUMMARY:{summary}\r\nEND:VEVENT\r\n"
+        )
+    };
+    let all: String = events.iter().map(event).collect();
+    fs::create_dir_all(store.join("calendars")).unwrap();
+    fs::create_dir_all(store.join("files")).unwrap();
+    fs::write(store.join("calendars/Work.ics"), format!("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\n{all}END:VCALENDAR\r\n"))
+        .unwrap();
+    for (name, content) in files {
+        fs::write(store.join("files").join(name), content).unwrap();
+    }
+    way.snapshot(&[(ANNA, &store)]);
+    floe::archive::Archive::open(&way.path("a.floe")).unwrap().snapshot(None).unwrap().id
+}
+
+#[test]
+fn since_brings_what_changed_of_calendars_and_files_and_takes_out_what_went_since() {
+    let way = Way::new("");
+    let passwords = way.path("passwords.csv").to_str().unwrap().to_owned();
+    let replay = |more: &[&str]| way.replay(&[more, &["--passwords", &passwords]].concat());
+    let validate = |code| {
+        way.validate(&["--passwords", &passwords]).expect(code);
+        way.states()
+    };
+    let zero = groupware(&way, &[("a", "a"), ("b", "b"), ("c", "c"), ("z", "z")], &[("one", "1"), ("two", "2")]);
+    way.prepare();
+    replay(&[]).expect(0);
+    let first = groupware(&way, &[("a", "a"), ("b", "b"), ("c", "c")], &[("one", "1"), ("two", "2")]);
+    let whole = groupware(&way, &[("a", "a"), ("b", "better"), ("d", "d")], &[("one", "1"), ("two", "changed"), ("three", "3")]);
+    assert!(zero != first && first != whole);
+    way.plan(&["--update"]).expect(0);
+
+    // Somebody else filled this target, as far as this journal knows.
+    let journal = fs::read(way.path("plan.journal")).unwrap();
+    fs::remove_file(way.path("plan.journal")).unwrap();
+    let ran = replay(&["--since", &first]).expect(0);
+    assert!(ran.text().contains(" 4 sent now"), "{ran}");
+    assert_eq!(validate(1), states(&[("equivalent", 3), ("extra", 2), ("identical", 3)]));
+    let again = replay(&["--since", &first]).expect(0);
+    assert!(again.text().contains(" 0 sent now"), "{again}");
+
+    // With the journal that put it there: `c` went since the first snapshot, `z` before it.
+    fs::write(way.path("plan.journal"), journal).unwrap();
+    let kept = replay(&["--since", &first]).expect(1);
+    assert!(kept.text().contains("gone at the source and kept 1"), "{kept}");
+    let removed = replay(&["--since", &first, "--remove"]).expect(0);
+    assert!(removed.text().contains("removed 1"), "{removed}");
+    assert_eq!(validate(1), states(&[("equivalent", 3), ("extra", 1), ("identical", 3)]));
+    let removed = replay(&["--remove"]).expect(0);
+    assert!(removed.text().contains("removed 1"), "{removed}");
+    assert_eq!(validate(0), states(&[("equivalent", 3), ("identical", 3)]));
+}
+
+#[test]
+fn since_leaves_alone_what_somebody_has_changed_on_the_target() {
+    let way = Way::new("");
+    let passwords = way.path("passwords.csv").to_str().unwrap().to_owned();
+    groupware(&way, &[("a", "somebody's")], &[("one", "somebody's")]);
+    way.prepare();
+    way.replay(&["--passwords", &passwords]).expect(0);
+    fs::remove_file(way.path("plan.journal")).unwrap();
+    let first = groupware(&way, &[("a", "first")], &[("one", "first")]);
+    groupware(&way, &[("a", "second")], &[("one", "second")]);
+    way.plan(&["--update"]).expect(0);
+    let ran = way.replay(&["--since", &first, "--passwords", &passwords]).expect(1);
+    assert!(
+        ran.text().contains("another object is there already") && ran.text().contains("another file is there already"),
+        "{ran}"
+    );
+}
+
+#[test]
+fn an_updated_plan_has_the_domains_that_are_new_and_those_that_people_gave() {
+    let way = Way::new("");
+    let mut mail = Maildir::new(&way.path("mail"), ANNA);
+    put(&mut mail, "", 1, "S");
+    let mut old = Maildir::new(&way.path("old"), "old@old.example");
+    put(&mut old, "", 2, "S");
+    way.snapshot(&[(ANNA, &mail.root), ("old@old.example", &old.root)]);
+    way.doctor().expect(0);
+    way.plan(&[]).expect(0);
+    let domains = || {
+        let plan = fs::read_to_string(way.path("plan.toml")).unwrap();
+        plan.lines().find(|line| line.starts_with("domains = ")).unwrap().split("  #").next().unwrap().to_owned()
+    };
+    assert_eq!(domains(), "domains = [\"acme.example\", \"old.example\"]");
+    let plan = fs::read_to_string(way.path("plan.toml")).unwrap();
+    fs::write(way.path("plan.toml"), plan.replace("\"old.example\"]", "\"old.example\", \"people.example\"]")).unwrap();
+    let mut new = Maildir::new(&way.path("new"), "new@new.example");
+    put(&mut new, "", 3, "S");
+    way.snapshot(&[(ANNA, &mail.root), ("new@new.example", &new.root)]);
+    way.plan(&["--update"]).expect(0);
+    assert_eq!(domains(), "domains = [\"acme.example\", \"new.example\", \"people.example\"]");
+    // What people took out stays out, where the source has not changed in that.
+    let plan = fs::read_to_string(way.path("plan.toml")).unwrap();
+    fs::write(way.path("plan.toml"), plan.replace("\"new.example\", ", "")).unwrap();
+    put(&mut new, "", 4, "S");
+    way.snapshot(&[(ANNA, &mail.root), ("new@new.example", &new.root)]);
+    way.plan(&["--update"]).expect(0);
+    assert_eq!(domains(), "domains = [\"acme.example\", \"people.example\"]");
+}
+
 #[test]
 fn a_sample_is_read_by_place_and_a_harm_in_it_is_found() {
     let way = Way::new("");

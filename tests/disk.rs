@@ -15,6 +15,7 @@ use support::archives::{copy, export, holds_exactly, next_second, root, roots, w
 use support::mail::{Item, Maildir, Random, message};
 use support::program::{Ran, is_root, limited, on, run, snapshot, traces};
 use support::skipped;
+use support::way::Way;
 
 /// A small disk of its own; gone when dropped.
 struct SmallDisk(tempfile::TempDir);
@@ -108,6 +109,44 @@ fn a_disk_that_is_full_in_the_middle_of_a_run_loses_nothing_and_the_next_run_com
     disk.resize(100 << 10);
     taken(&maildir, &archive).expect(0);
     holds_exactly(&archive, &maildir.items);
+}
+
+/// The plan, and with it the journal, lies on a small disk; the server has room.
+#[test]
+fn a_disk_that_is_full_under_the_journal_is_named_and_the_next_run_sends_the_rest_once() {
+    let (mut full, mut done) = (0, 0);
+    for free in [0, 4, 12, 24, 36, 48, 64, 96, 128, 192, 256, 1024] {
+        let Some(disk) = SmallDisk::new(4 << 10) else { return };
+        let way = Way::new("");
+        let mut mail = Maildir::new(&way.path("mail"), "anna@acme.example");
+        let mut random = Random(free);
+        mail.fill(&mut random, "", 250, 600);
+        mail.fill(&mut random, ".Work", 20, 600);
+        way.snapshot(&[("anna@acme.example", &mail.root)]);
+        way.prepare();
+        let plan = disk.0.path().join("plan.toml");
+        fs::copy(way.path("plan.toml"), &plan).unwrap();
+        let ballast = disk.fill_but(free as usize * 1024);
+        let ran = way.replay_of(&plan);
+        if ran.code() == 0 {
+            done += 1;
+        } else {
+            full += 1;
+            let text = ran.text();
+            assert!(ran.code() == 2 && text.contains("the disk is full under the journal"), "{free} KiB: {ran}");
+            assert!(text.contains("plan.journal") && text.contains("free some space on that disk"), "{free} KiB: {ran}");
+            // Once more, with the disk still full: nothing gets worse.
+            assert_eq!(way.replay_of(&plan).code(), 2, "{free} KiB");
+        }
+        fs::remove_file(ballast).unwrap();
+        way.replay_of(&plan).expect(0);
+        let again = way.replay_of(&plan).expect(0);
+        assert!(again.text().contains(" 0 sent now"), "{again}");
+        way.validate(&[]).expect(0);
+        let states = way.states();
+        assert_eq!(states.iter().map(|(state, n)| (state.as_str(), *n)).collect::<Vec<_>>(), [("equivalent", 270)], "{free} KiB");
+    }
+    assert!(full > 2 && done > 0, "{full} {done}");
 }
 
 #[test]

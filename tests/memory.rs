@@ -13,17 +13,26 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use floe::model::Hasher;
+use floe::model::{CollectionPath, Hasher};
+use floe::replay::journal::{CollectionName, Journal};
+use floe::replay::plan::Part;
 use support::archives::{files, root, roots};
 use support::mail::{Maildir, Random, base64_lines, message};
-use support::program::{on, snapshot};
+use support::program::{floe, on, snapshot};
+use support::servers::{Server, give_to_users};
 
 /// No command may ever need more.
 const MAX_MIB: u64 = 300;
 
-/// Runs a command to its end; the most memory that it ever held, in KiB, and how long it took.
+/// Runs a command to its end; the most memory that it ever held, in KiB.
 #[track_caller]
 fn peak(what: &str, command: &mut Command) -> u64 {
+    watched(what, command, &mut || {})
+}
+
+/// The same, and meanwhile something else is looked at again and again.
+#[track_caller]
+fn watched(what: &str, command: &mut Command, look: &mut dyn FnMut()) -> u64 {
     let begun = Instant::now();
     let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
@@ -36,6 +45,7 @@ fn peak(what: &str, command: &mut Command) -> u64 {
         if let Some(status) = child.try_wait().unwrap() {
             break status.code();
         }
+        look();
         std::thread::sleep(Duration::from_millis(2));
     };
     println!("{what}: {} MiB, {:.1} s", peak >> 10, begun.elapsed().as_secs_f64());
@@ -134,6 +144,75 @@ fn a_hundred_thousand_messages_in_a_maildir() {
         fs::write(maildir.path("", &format!("1700.M{n}P1.host:2,S")), tiny(n)).unwrap();
     }
     all_commands("a Maildir of 100,000", &maildir.root, folder.path(), 100_000);
+}
+
+/// Messages of the account that is carried over whole.
+fn account_messages() -> u32 {
+    if std::env::var_os("FLOE_TEST_MILLION").is_some() { 1_000_000 } else { 200_000 }
+}
+
+#[test]
+#[ignore = "carries 200,000 messages over, or a million with FLOE_TEST_MILLION=1"]
+fn a_large_account_is_carried_over_and_compared_in_bounded_memory_at_an_even_pace() {
+    let Some(server) = Server::start("dovecot", &["--format", "mdbox"]) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let messages = account_messages();
+    let mut file = BufWriter::new(File::create(path("INBOX.mbox")).unwrap());
+    for n in 0..messages {
+        write!(file, "From a@b Mon Jan  1 00:00:00 2024\n{}\n", tiny(n)).unwrap();
+    }
+    file.flush().unwrap();
+    drop(file);
+    peak("snapshot", &mut snapshot(&[("anna", &path("INBOX.mbox"))], &path("a.floe")));
+    let to = format!("imap://127.0.0.1:{}", server.port());
+    let planned = floe()
+        .arg("plan")
+        .arg(path("a.floe"))
+        .args(["--to", &to, "--domain", "example.test", "--out"])
+        .arg(path("plan.toml"))
+        .output();
+    assert!(matches!(planned.unwrap().status.code(), Some(0 | 1)));
+    give_to_users(&path("plan.toml"), "master");
+    fs::write(path("password"), "master-secret\n").unwrap();
+    let command = |name: &str| {
+        let mut command = floe();
+        command
+            .arg(name)
+            .arg("--plan")
+            .arg(path("plan.toml"))
+            .args(["--admin", "master", "--password-file"])
+            .arg(path("password"));
+        command.args(["--ca-file", server.var("CA_FILE")]);
+        command
+    };
+
+    // How much of it was there when, by the journal.
+    let begun = Instant::now();
+    let mut there: Vec<(Duration, u32)> = Vec::new();
+    let journal = path("plan.journal");
+    let inbox = CollectionPath::new(["INBOX"]);
+    let name = CollectionName { target: &to, account: "anna", part: Part::Mail, path: &inbox };
+    let mut looked = Instant::now();
+    let replay = watched("replay", &mut command("replay"), &mut || {
+        if looked.elapsed() < Duration::from_millis(100) || !journal.exists() {
+            return;
+        }
+        looked = Instant::now();
+        let found = Journal::look(&journal).and_then(|journal| journal.find(name));
+        there.extend(found.ok().flatten().and_then(|c| c.floor).map(|floor| (begun.elapsed(), floor)));
+    });
+    let at = |share: f64| there.iter().find(|(_, n)| f64::from(*n) >= share * f64::from(messages)).unwrap().0.as_secs_f64();
+    let (first, last) = (at(0.11) - at(0.01), at(0.99) - at(0.89));
+    println!("{messages} messages: the first tenth took {first:.1} s, the last {last:.1} s");
+    let again = peak("replay again", &mut command("replay"));
+    let validate = peak("validate", command("validate").arg("--report").arg(path("report")));
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(path("report/report.json")).unwrap()).unwrap();
+    assert_eq!(report["compare"]["all"]["equivalent"], messages, "{}", report["compare"]["all"]);
+    for (what, peak) in [("replay", replay), ("replay again", again), ("validate", validate)] {
+        assert!(peak >> 10 < MAX_MIB, "{what}: {} MiB", peak >> 10);
+    }
+    assert!(last < 1.1 * first, "the last tenth took {last:.1} s, the first {first:.1} s");
 }
 
 #[test]

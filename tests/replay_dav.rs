@@ -252,6 +252,39 @@ fn a_company_arrives_in_cyrus_with_mail_by_the_administrator_and_the_rest_as_its
 }
 
 #[test]
+fn what_a_server_cuts_at_commas_is_foreseen_and_texts_arrive_whole() {
+    let Some(server) = Server::start("radicale", &[]) else { return };
+    let (job, target) = (Job::new(), Target::radicale(&server));
+    let home = format!("{}/users/anna.koenig", job.path("store"));
+    let event = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\nBEGIN:VEVENT\r\nUID:commas\r\nDTSTAMP:20240101T000000Z\r\n\
+        DTSTART:20240301T090000Z\r\nDTEND:20240301T100000Z\r\nSUMMARY:a, b; c\r\nDESCRIPTION:d, e\r\nX-ODD:f, g; h\r\n\
+        URL:https://x.invalid/?a;b,c\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
+    let card = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:card-commas\r\nN:Doe;J;;;\r\nFN:a, b\r\nORG:c, d;e\r\nNICKNAME:f,g\r\n\
+        TEL:1,2\r\nURL:https://x.invalid/?a;b\r\nEND:VCARD\r\n";
+    fs::write(format!("{home}/calendars/Commas.ics"), event).unwrap();
+    fs::write(format!("{home}/contacts/Commas.vcf"), card).unwrap();
+    job.snapshot();
+    job.plan(&target, "own");
+    let sheet: serde_json::Value = serde_json::from_slice(&fs::read(job.path("sheet.json")).unwrap()).unwrap();
+    assert!(sheet["dav"]["lost_at"]["comma"].as_array().is_some_and(|names| !names.is_empty()), "{sheet}");
+    expect(&job.replay().output().unwrap(), 1);
+    expect(&job.validate().output().unwrap(), 1);
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(job.path("report/report.json")).unwrap()).unwrap();
+    let all = &report["compare"]["all"];
+    assert_eq!((&all["changed"], &all["missing"], &all["altered"]), (&0.into(), &0.into(), &2.into()), "{all}");
+    for line in report["compare"]["forecast"].as_array().unwrap() {
+        assert_eq!(line["expected"], line["happened"], "{line}");
+    }
+    let mut client = client(target.port, 1);
+    let home = client.discover().unwrap().calendars.unwrap();
+    let calendar = join(&home, "Commas");
+    let there = client.list(&calendar).unwrap();
+    let stored = client.get(&there[0].path, 1 << 20).unwrap().unwrap();
+    let text = String::from_utf8(stored.bytes).unwrap();
+    assert!(text.contains("SUMMARY:a\\, b\\; c") && text.contains("DESCRIPTION:d\\, e"), "{text}");
+}
+
+#[test]
 fn a_user_whose_password_is_not_known_is_named_and_the_mail_still_goes() {
     let Some(server) = Server::start("cyrus", &[]) else { return };
     let (job, target) = (Job::new(), Target::cyrus(&server));

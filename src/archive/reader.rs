@@ -269,18 +269,25 @@ impl Archive {
     /// `Kind::Damage` when the object or a part of it is missing or damaged: then `out` has got part of it at most.
     pub fn copy(&self, object: Digest, out: &mut dyn Write) -> Result<u64> {
         let mut out = Hashing { out, hasher: Hasher::new(), bytes: 0 };
-        let (frame, place) = self.entry(object)?;
-        let data = data(&frame, &place);
-        if place.form == ObjectForm::Recipe {
-            let rebuilt = Recipe::parse(data).and_then(|r| r.rebuild(&mut |blob, give| self.fetch(blob, give), &mut out));
-            rebuilt.map_err(|e| e.with("object", object))?;
-        } else {
-            out.write_all(data).map_err(|e| Error::new(crate::Kind::Storage, "cannot write an object").because(e))?;
-        }
+        self.copy_unchecked(object, &mut out)?;
         if out.hasher.finish() != object {
             return Err(Error::damage("an object's bytes do not have its digest").with("object", object));
         }
         Ok(out.bytes)
+    }
+
+    /// Writes an object's bytes to `out` and does not check its digest: for who checks the digest of another form of them.
+    ///
+    /// # Errors
+    /// `Kind::Damage` when the object or a part of it is missing or seen to be damaged: then `out` has got part of it at most.
+    pub fn copy_unchecked(&self, object: Digest, out: &mut dyn Write) -> Result<()> {
+        let (frame, place) = self.entry(object)?;
+        let data = data(&frame, &place);
+        if place.form == ObjectForm::Recipe {
+            let rebuilt = Recipe::parse(data).and_then(|r| r.rebuild(&mut |blob, give| self.fetch(blob, give), out));
+            return rebuilt.map_err(|e| e.with("object", object));
+        }
+        out.write_all(data).map_err(|e| Error::new(crate::Kind::Storage, "cannot write an object").because(e))
     }
 
     /// An object's bytes, if they are at most `max_bytes`.

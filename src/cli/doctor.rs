@@ -246,6 +246,10 @@ fn tell_dav(dav: &DavSheet, out: &mut Output<'_>) -> Result<()> {
     if !dav.lost_properties.is_empty() {
         out.line(format_args!("lost      {}", printable(&dav.lost_properties.join(" "))))?;
     }
+    for (mark, names) in &dav.lost_at {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        out.line(format_args!("lost      at {}: {}", mark.words(), printable(&names.join(" "))))?;
+    }
     if dav.card_4 == Fate::Refused {
         out.line(format_args!("refused   cards of version 4.0"))?;
     }

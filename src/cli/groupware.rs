@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use super::replay::earlier;
 use super::target::Access;
-use crate::archive::{AccountEntry, Archive};
+use crate::archive::{AccountEntry, Archive, Snapshot};
 use crate::dav::{Client, Homes};
 use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionKind, printable};
 use crate::monitor::Monitor;
 use crate::net::{Address, Pace, Scheme, Secret};
 use crate::replay::Filled;
-use crate::replay::groupware::{DavJob, fill};
+use crate::replay::groupware::{DavJob, fill, held};
 use crate::replay::journal::Journal;
 use crate::replay::plan::{AccountPlan, Login, Part, Plan};
 use crate::replay::sheet::DavSheet;
@@ -98,6 +99,13 @@ impl<'a> Dav<'a> {
                     Some(entered) => entered,
                     None => entered.insert(self.enter(&account.target)?),
                 };
+                let since = match run.since {
+                    Some(snapshot) => Some(match earlier(run.archive, snapshot, account, collection)? {
+                        Some(before) => held(run.archive, &before, folder.part)?,
+                        None => HashMap::new(),
+                    }),
+                    None => None,
+                };
                 let job = DavJob {
                     target: &run.plan.to,
                     account: &account.source,
@@ -105,6 +113,7 @@ impl<'a> Dav<'a> {
                     part: folder.part,
                     to: &folder.to.0,
                     largest: run.sheet.and_then(|s| s.largest_object),
+                    since: since.as_ref(),
                     remove: run.remove,
                     pace: run.pace,
                 };
@@ -129,6 +138,8 @@ pub(super) struct Carry<'a> {
     pub plan: &'a Plan,
     pub journal: &'a Journal,
     pub sheet: Option<&'a DavSheet>,
+    /// Only what changed since this snapshot.
+    pub since: Option<&'a Snapshot>,
     pub remove: bool,
     pub pace: &'a Pace,
     pub wants: &'a dyn Fn(Part) -> bool,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::groupware::dav_address;
 use super::output::{Output, Verdict};
 use super::unlock::KeyArgs;
-use crate::archive::line;
+use crate::archive::{Snapshot, line};
 use crate::error::{Error, Kind, Result};
 use crate::net::Address;
 use crate::replay::plan::{self, Cause, Summary};
@@ -79,12 +79,14 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let snapshot = archive.snapshot(args.snapshot.as_deref())?;
     let mut sheet = sheet_of(args.sheet.as_deref())?;
     sheet.dav = sheet.dav.filter(|_| dav_address(&args.to, args.dav.as_ref()).is_some());
-    let mut drafted =
-        plan::draft(&archive, &args.archive.to_string_lossy(), &snapshot, &args.to.to_string(), args.domain.as_deref(), &sheet)?;
+    let draft = |snapshot: &Snapshot| {
+        plan::draft(&archive, &args.archive.to_string_lossy(), snapshot, &args.to.to_string(), args.domain.as_deref(), &sheet)
+    };
+    let mut drafted = draft(&snapshot)?;
     drafted.imap = args.imap.as_ref().map(Address::to_string);
     drafted.dav = args.dav.as_ref().map(Address::to_string);
     if args.update {
-        drafted = plan::renew(&archive, drafted, plan::read(&args.out)?)?;
+        drafted = plan::renew(&archive, drafted, plan::read(&args.out)?, &draft)?;
         let old = args.out.with_extension("toml.old");
         std::fs::rename(&args.out, &old).map_err(|e| Error::io(Kind::Storage, "cannot keep the old plan", &old, e))?;
     }

@@ -16,7 +16,7 @@ use crate::replay::provision::{Passwords, Provisioned, offline, provision};
 /// time. Without --finish it makes domains, accounts with names, cards, addresses and quotas, lists, groups and resources with their
 /// members; rights, rules, forwards, responders and disabled accounts wait, since they need the folders or would act on the mail that is
 /// being sent. New mailboxes get passwords that meet the server's policy; they are in the password file before the accounts are made, and
-/// nowhere else.
+/// nowhere else. Exits 1 as long as something of the plan is not on the server, also where the plan's forecast said so: it is listed each time.
 ///
 /// Example: floe provision --plan acme.plan.toml --admin admin@acme.example --password-file pw --passwords new-passwords.csv
 #[derive(Debug, clap::Args)]

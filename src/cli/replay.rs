@@ -57,7 +57,8 @@ pub(super) struct Args {
     /// Only this kind of item; may be given again
     #[arg(long, value_name = "KIND")]
     only: Vec<Only>,
-    /// Only what came since this snapshot of the archive; for a target that was filled without this journal
+    /// Only what is new, changed or removed since this snapshot of the archive; for a target that was filled without this journal. An
+    /// object or file that changed takes the place of what is there only where that is as the snapshot has it
     #[arg(long, value_name = "ID")]
     since: Option<String>,
     /// Remove from the server what floe put there and the source has no more
@@ -130,6 +131,9 @@ struct Outcome {
     #[serde(flatten)]
     filled: Filled,
     error: Option<String>,
+    /// What to do about the error.
+    #[serde(skip)]
+    hint: Option<String>,
 }
 
 /// In words; what did not occur is left out.
@@ -274,8 +278,9 @@ impl Run<'_> {
         let ended = each_account(accounts, connections, one_login, |account, filled| self.account(account, filled));
         let mut outcomes = Vec::new();
         for (account, (filled, ended)) in accounts.iter().zip(ended) {
-            let error = ended.err().map(|e: Error| e.to_string());
-            outcomes.push(Outcome { account: account.source.clone(), filled, error });
+            let ended = ended.err();
+            let hint = ended.as_ref().and_then(Error::next_step).map(str::to_owned);
+            outcomes.push(Outcome { account: account.source.clone(), filled, error: ended.map(|e| e.to_string()), hint });
         }
         outcomes.sort_unstable_by(|a, b| a.account.cmp(&b.account));
         outcomes
@@ -311,6 +316,7 @@ impl Run<'_> {
             plan: self.plan,
             journal: self.journal,
             sheet: self.sheet.dav.as_ref(),
+            since: self.since,
             remove: self.remove,
             pace: self.pace,
             wants: &|part| wants(self.only, part),
@@ -332,7 +338,13 @@ impl Run<'_> {
         let mut all_gone = Vec::new();
         for collection in collections {
             let Some(folder) = account.folder(&collection.head.path, Part::Mail) else { continue };
-            let since = self.since.map(|snapshot| earlier(self.archive, snapshot, account, collection)).transpose()?;
+            let since = match self.since {
+                Some(snapshot) => Some(match earlier(self.archive, snapshot, account, collection)? {
+                    Some(before) => states(self.archive, &before)?,
+                    None => HashMap::new(),
+                }),
+                None => None,
+            };
             let job = MailJob {
                 target: &self.plan.to,
                 account: &account.source,
@@ -369,23 +381,26 @@ impl Run<'_> {
     }
 }
 
-/// What an earlier snapshot holds of a collection: the key of each placement, and its flags and keywords.
-fn earlier(
+/// The collection as an earlier snapshot holds it; none where it did not have it.
+pub(super) fn earlier(
     archive: &Archive,
     snapshot: &Snapshot,
     account: &AccountPlan,
     collection: &CollectionEntry,
-) -> Result<HashMap<Key, u64>> {
-    let mut held = HashMap::new();
-    let Ok(entry) = account.entry(snapshot) else { return Ok(held) };
-    let same = |c: &&CollectionEntry| c.head.kind == collection.head.kind && c.head.path == collection.head.path;
-    if let Some(before) = archive.collections(entry)?.iter().find(same) {
-        archive.numbered_placements(before, &mut |item, n| {
-            held.insert(Key::of_item(&item.sha256, n), state_of(&item));
-            Ok(())
-        })?;
-    }
-    Ok(held)
+) -> Result<Option<CollectionEntry>> {
+    let Ok(entry) = account.entry(snapshot) else { return Ok(None) };
+    let same = |c: &CollectionEntry| c.head.kind == collection.head.kind && c.head.path == collection.head.path;
+    Ok(archive.collections(entry)?.into_iter().find(same))
+}
+
+/// The messages of a collection: the key of each placement, and its flags and keywords.
+fn states(archive: &Archive, collection: &CollectionEntry) -> Result<HashMap<Key, u64>> {
+    let mut states = HashMap::new();
+    archive.numbered_placements(collection, &mut |item, n| {
+        states.insert(Key::of_item(&item.sha256, n), state_of(&item));
+        Ok(())
+    })?;
+    Ok(states)
 }
 
 /// Calendar objects, contacts and files of these accounts, which have no way to a target that speaks no DAV.
@@ -442,7 +457,7 @@ fn tell(args: &Args, outcomes: &[Outcome], left: u64, out: &mut Output<'_>) -> R
             Kind::Unreachable,
             format!("{} accounts are not finished; the first: {}: {why}", failed.len(), printable(&first.account)),
         )
-        .hint("mend the cause and run the same command again: nothing is sent twice"));
+        .hint(first.hint.as_deref().unwrap_or("mend the cause and run the same command again: nothing is sent twice")));
     }
     if args.json { Ok(verdict.code()) } else { out.verdict(&verdict) }
 }

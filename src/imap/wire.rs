@@ -11,8 +11,10 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::error::{Error, Kind, Result};
 
-/// Bytes that are gathered before they are written, and read at a time.
+/// Bytes that are gathered before they are written.
 const BUFFER_BYTES: usize = 64 << 10;
+/// Bytes that are read at a time.
+const INPUT_BYTES: usize = 256 << 10;
 /// Longest line that a server may send, literals not counted.
 pub(super) const LINE_MAX_BYTES: usize = 1 << 20;
 
@@ -53,16 +55,43 @@ struct Deflated {
     inflate: Decompress,
     deflate: Compress,
     /// Bytes from the server that are still deflated.
-    raw: Vec<u8>,
+    raw: Input,
+    /// The last bytes filled the room that there was: more may come without another from the server.
+    is_more: bool,
+}
+
+/// Bytes that were read and not used yet, in a buffer that is made once.
+#[derive(Default)]
+struct Input {
+    buffer: Vec<u8>,
     at: usize,
+    end: usize,
+}
+
+impl Input {
+    fn rest(&self) -> &[u8] {
+        &self.buffer[self.at..self.end]
+    }
+
+    /// Forgets what it holds; the whole buffer, to be filled.
+    fn room(&mut self) -> &mut [u8] {
+        self.buffer.resize(INPUT_BYTES, 0);
+        (self.at, self.end) = (0, 0);
+        &mut self.buffer
+    }
+
+    fn fill(&mut self, channel: &mut Channel) -> Result<()> {
+        let n = channel.read(self.room()).map_err(broken)?;
+        self.end = n;
+        if n == 0 { Err(closed()) } else { Ok(()) }
+    }
 }
 
 /// One connection's bytes.
 pub(super) struct Wire {
     channel: Channel,
     deflated: Option<Deflated>,
-    input: Vec<u8>,
-    at: usize,
+    input: Input,
     output: Vec<u8>,
 }
 
@@ -104,12 +133,12 @@ impl Wire {
     }
 
     fn over(channel: Channel) -> Self {
-        Wire { channel, deflated: None, input: Vec::new(), at: 0, output: Vec::with_capacity(BUFFER_BYTES) }
+        Wire { channel, deflated: None, input: Input::default(), output: Vec::with_capacity(BUFFER_BYTES) }
     }
 
     /// Is nothing left of what was read?
     pub(super) fn is_drained(&self) -> bool {
-        self.at == self.input.len()
+        self.input.rest().is_empty()
     }
 
     /// Goes on in TLS. What was read in the clear must have been used up: anybody could have slipped it in.
@@ -135,44 +164,35 @@ impl Wire {
 
     /// Goes on deflated (RFC 4978).
     pub(super) fn start_deflate(&mut self) {
-        let raw = self.input.split_off(self.at);
-        self.input.clear();
-        self.at = 0;
-        self.deflated =
-            Some(Deflated { inflate: Decompress::new(false), deflate: Compress::new(Compression::fast(), false), raw, at: 0 });
+        let raw = std::mem::take(&mut self.input);
+        let (inflate, deflate) = (Decompress::new(false), Compress::new(Compression::fast(), false));
+        self.deflated = Some(Deflated { inflate, deflate, raw, is_more: false });
     }
 
     /// Fills the input again, which is used up.
     fn fill(&mut self) -> Result<()> {
-        self.input.clear();
-        self.at = 0;
-        let Some(state) = &mut self.deflated else {
-            self.input.resize(BUFFER_BYTES, 0);
-            let n = self.channel.read(&mut self.input).map_err(broken)?;
-            self.input.truncate(n);
-            return if n == 0 { Err(closed()) } else { Ok(()) };
-        };
-        self.input.reserve(BUFFER_BYTES);
+        let Some(Deflated { inflate, raw, is_more, .. }) = &mut self.deflated else { return self.input.fill(&mut self.channel) };
+        let foreign = || Error::new(Kind::Protocol, "the server's deflated bytes are no such");
         loop {
-            if state.at < state.raw.len() {
-                let before = state.inflate.total_in();
-                let status = state.inflate.decompress_vec(&state.raw[state.at..], &mut self.input, FlushDecompress::None);
-                let status =
-                    status.map_err(|e| Error::new(Kind::Protocol, "the server's deflated bytes are no such").because(e))?;
-                state.at += (state.inflate.total_in() - before) as usize;
-                if !self.input.is_empty() {
+            if *is_more || !raw.rest().is_empty() {
+                let before = (inflate.total_in(), inflate.total_out());
+                let status = inflate.decompress(raw.rest(), self.input.room(), FlushDecompress::None);
+                let status = status.map_err(|e| foreign().because(e))?;
+                let taken = (inflate.total_in() - before.0) as usize;
+                raw.at += taken;
+                self.input.end = (inflate.total_out() - before.1) as usize;
+                *is_more = self.input.end == INPUT_BYTES;
+                if self.input.end > 0 {
                     return Ok(());
                 }
                 if status == flate2::Status::StreamEnd {
                     return Err(closed());
                 }
-            }
-            state.raw.resize(BUFFER_BYTES, 0);
-            let n = self.channel.read(&mut state.raw).map_err(broken)?;
-            state.raw.truncate(n);
-            state.at = 0;
-            if n == 0 {
-                return Err(closed());
+                if taken == 0 && !raw.rest().is_empty() {
+                    return Err(foreign());
+                }
+            } else {
+                raw.fill(&mut self.channel)?;
             }
         }
     }
@@ -184,14 +204,14 @@ impl Wire {
             if self.is_drained() {
                 self.fill()?;
             }
-            let rest = &self.input[self.at..];
+            let rest = self.input.rest();
             let end = memchr::memchr(b'\n', rest);
             let taken = &rest[..end.unwrap_or(rest.len())];
             if line.len() + taken.len() > limit {
                 return Err(Error::new(Kind::Protocol, "the server sent a line without end"));
             }
             line.extend_from_slice(taken);
-            self.at += taken.len() + usize::from(end.is_some());
+            self.input.at += taken.len() + usize::from(end.is_some());
             if end.is_some() {
                 if line.last() == Some(&b'\r') {
                     line.pop();
@@ -208,10 +228,10 @@ impl Wire {
             if self.is_drained() {
                 self.fill()?;
             }
-            let rest = &self.input[self.at..];
+            let rest = self.input.rest();
             let n = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             take(&rest[..n])?;
-            self.at += n;
+            self.input.at += n;
             left -= n as u64;
         }
         Ok(())

@@ -40,7 +40,8 @@ pub(super) struct Property {
 }
 
 impl Property {
-    fn of(line: &str) -> Self {
+    /// Of an unfolded line.
+    pub fn of(line: &str) -> Self {
         let colon = outside_quotes(line, ':').or_else(|| line.find(':')).unwrap_or(line.len());
         let (left, value) = line.split_at(colon);
         let mut parts = split_outside_quotes(left, ';').into_iter();

@@ -1,5 +1,6 @@
 //! Makes an object fit to be stored: what the RFCs ask of a stored object and the source did not have. The rest stays as it is.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use base64::Engine as _;
@@ -7,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::compare::Rule;
 use super::content::{Component, Property, components, content_lines, physical_lines, text_of};
+use super::marks::{Mark, has};
 use super::value::{Decoded, decoded, is_structured, is_uri, unescaped};
 use crate::model::Digest;
 
@@ -14,6 +16,9 @@ use crate::model::Digest;
 pub(super) const UID_PREFIX: &str = "floe-";
 /// Octets of a line before it is folded.
 const FOLD: usize = 74;
+/// Properties whose values are one text, or parts that are one each. A comma in them has a backslash (RFC 5545 3.3.11, RFC 6350 3.4); some
+/// servers cut the text at one that has none.
+const TEXTS: &[&str] = &["SUMMARY", "DESCRIPTION", "LOCATION", "COMMENT", "CONTACT", "FN", "NOTE", "TITLE", "ROLE", "ORG"];
 
 /// An object as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +45,9 @@ pub fn fit(bytes: &[u8]) -> Option<Fitted> {
         let mut rules = Vec::new();
         rules.extend(top.property("METHOD").map(|_| Rule::Method));
         rules.extend(objects().any(|c| uid_in(c).is_none()).then_some(Rule::Uid));
+        // Of version 1.0, whose commas have no backslash, floe knows too little to change them.
+        let is_old = top.property("VERSION").is_some_and(|v| v.value.trim() == "1.0");
+        let text = if is_old { text } else { with_escaped_commas(text) };
         return Some(Fitted { bytes: calendar(&text, &uid).into_bytes(), uid, rules });
     }
     let uid = uid_in(top).unwrap_or_else(made_uid);
@@ -47,8 +55,49 @@ pub fn fit(bytes: &[u8]) -> Option<Fitted> {
     rules.extend(uid_in(top).is_none().then_some(Rule::Uid));
     rules.extend(top.property("FN").is_none_or(|p| p.value.trim().is_empty()).then_some(Rule::Name));
     rules.extend(top.is_card_21().then_some(Rule::Card3));
-    let text = if top.is_card_21() { card_3(top, &uid) } else { card(&text, top, &uid) };
+    let text = if top.is_card_21() { card_3(top, &uid) } else { card(&with_escaped_commas(text), top, &uid) };
     Some(Fitted { bytes: text.into_bytes(), uid, rules })
+}
+
+/// The text with a backslash before each comma of a [`TEXTS`] property that has none; other lines are as they were.
+fn with_escaped_commas(text: Cow<'_, str>) -> Cow<'_, str> {
+    if !text.contains(',') {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len() + 64);
+    let mut changed = false;
+    let lines: Vec<&str> = physical_lines(&text).filter(|line| !line.trim().is_empty()).collect();
+    for folded in lines.chunk_by(|_, next| next.starts_with([' ', '\t'])) {
+        let mut whole = folded.first().copied().unwrap_or_default().to_owned();
+        folded.iter().skip(1).for_each(|more| whole.push_str(&more[1..]));
+        match escaped_line(&whole) {
+            Some(escaped) => {
+                changed = true;
+                folded_to(&mut out, &escaped);
+            }
+            None => folded.iter().for_each(|line| line_to(&mut out, line)),
+        }
+    }
+    if changed { Cow::Owned(out) } else { text }
+}
+
+/// The line of a property with its commas escaped; none where nothing is to be done.
+fn escaped_line(line: &str) -> Option<String> {
+    let property = Property::of(line);
+    let is_text = TEXTS.contains(&property.name.as_str()) && property.param("ENCODING").next().is_none();
+    if !is_text || !has(&property.value, Mark::Comma) {
+        return None;
+    }
+    let mut out = line[..line.len() - property.value.len()].to_owned();
+    let mut escaped = false;
+    for c in property.value.chars() {
+        if c == ',' && !escaped {
+            out.push('\\');
+        }
+        escaped = c == '\\' && !escaped;
+        out.push(c);
+    }
+    Some(out)
 }
 
 /// A calendar object without METHOD, every component with its UID.
@@ -275,6 +324,25 @@ mod tests {
         assert_eq!(compare(old.as_bytes(), text.as_bytes()), Likeness::Equivalent(Rule::Card3));
         let latin = b"BEGIN:VCARD\nVERSION:2.1\nN:M\xfcller\nFN:M\xfcller\nUID:1\nEND:VCARD\n";
         assert!(String::from_utf8(fit(latin).expect("card").bytes).expect("text").contains("FN:Müller"));
+    }
+
+    #[test]
+    fn commas_of_texts_get_their_backslash_and_nothing_else_changes() {
+        let event = |summary: &str| {
+            format!(
+                "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:a\r\n{summary}\r\nCATEGORIES:a,b\r\nX-A:a,b\r\n\
+                 EXDATE:20240101T000000Z,\r\n 20240102T000000Z\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+            )
+        };
+        let bare = event("SUMMARY;LANGUAGE=\"x,y\":a\r\n , b\\, c");
+        assert_eq!(fitted(&bare).0, event("SUMMARY;LANGUAGE=\"x,y\":a\\, b\\, c"));
+        assert_eq!(compare(bare.as_bytes(), fitted(&bare).0.as_bytes()), Likeness::Equivalent(Rule::Written));
+        let long = event(&format!("DESCRIPTION:{}, end", "x".repeat(100)));
+        assert!(fitted(&long).0.split("\r\n").all(|line| line.len() <= 75), "folded anew");
+        let card = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:b\r\nFN:B, C\r\nN:B,C;D;;;\r\nORG:E, F;G\r\nNICKNAME:h,i\r\nEND:VCARD\r\n";
+        assert_eq!(fitted(card).0, card.replace("FN:B,", "FN:B\\,").replace("E, F", "E\\, F"));
+        let old = bare.replace("VERSION:2.0", "VERSION:1.0");
+        assert_eq!(fitted(&old).0, old);
     }
 
     #[test]

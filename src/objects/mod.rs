@@ -6,8 +6,10 @@
 mod compare;
 mod content;
 mod fit;
+mod marks;
 mod value;
 
 pub use compare::{Likeness, PropertyChange, Rule, compare};
 pub use content::{has_endless_event, uid_of};
 pub use fit::{Fitted, fit};
+pub use marks::{Mark, properties_with};

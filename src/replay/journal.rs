@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
@@ -176,6 +177,8 @@ pub enum Change<'a> {
 /// The journal of one run, open for writing; may be shared between threads.
 pub struct Journal {
     connection: Mutex<Connection>,
+    /// Does SQLite wait for the disk at each commit now? Looked at and changed only by who holds the connection.
+    is_durable: AtomicBool,
     path: PathBuf,
     /// Held while the journal is open.
     _lock: Option<File>,
@@ -183,21 +186,29 @@ pub struct Journal {
 
 fn failed(path: &Path, e: rusqlite::Error) -> Error {
     use rusqlite::ErrorCode;
-    let full = matches!(e.sqlite_error_code(), Some(ErrorCode::DiskFull));
+    // A full disk shows in other ways too, as when SQLite cannot make its shared memory.
+    let vague = matches!(e.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen));
+    let full = matches!(e.sqlite_error_code(), Some(ErrorCode::DiskFull)) || (vague && is_full(path));
     let foreign = matches!(e.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt));
-    let what = if full {
-        "the disk is full under the journal"
-    } else if foreign {
-        "the journal is damaged, or is none"
-    } else {
-        "the journal cannot be read or written"
-    };
-    let error = Error::new(if foreign { Kind::Damage } else { Kind::Storage }, what).with("path", path.display()).because(e);
-    match (full, foreign) {
-        (true, _) => error.hint("free some space on that disk, then run the same command again: nothing is sent twice"),
-        (_, true) => error.hint("move it away only if the target is empty: without it everything is sent again"),
-        _ => error,
+    if full {
+        return full_disk(path).because(e);
     }
+    let what = if foreign { "the journal is damaged, or is none" } else { "the journal cannot be read or written" };
+    let error = Error::new(if foreign { Kind::Damage } else { Kind::Storage }, what).with("path", path.display()).because(e);
+    if foreign { error.hint("move it away only if the target is empty: without it everything is sent again") } else { error }
+}
+
+fn full_disk(path: &Path) -> Error {
+    Error::new(Kind::Storage, "the disk is full under the journal")
+        .with("path", path.display())
+        .hint("free some space on that disk, then run the same command again: nothing is sent twice")
+}
+
+/// Has the disk on which a file lies no room for more than a few pages?
+fn is_full(path: &Path) -> bool {
+    const FEW_BYTES: u64 = 64 << 10;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    rustix::fs::statvfs(folder).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FEW_BYTES)
 }
 
 impl Journal {
@@ -210,11 +221,14 @@ impl Journal {
         name.push(".lock");
         let lock_path = PathBuf::from(name);
         let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
-        let lock = lock.map_err(|e| Error::io(Kind::Storage, "cannot open the lock of the journal", &lock_path, e))?;
+        let lock = lock.map_err(|e| match e.kind() {
+            std::io::ErrorKind::StorageFull => full_disk(path).because(e),
+            _ => Error::io(Kind::Storage, "cannot open the lock of the journal", &lock_path, e),
+        })?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| Error::new(Kind::Locked, "another floe writes to the journal").with("path", path.display()))?;
         let connection = Connection::open(path).map_err(|e| failed(path, e))?;
-        let journal = Journal { connection: Mutex::new(connection), path: path.to_owned(), _lock: Some(lock) };
+        let journal = Journal::over(connection, path, Some(lock));
         journal.set_up()?;
         Ok(journal)
     }
@@ -229,9 +243,14 @@ impl Journal {
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(|e| failed(path, e))?;
-        let journal = Journal { connection: Mutex::new(connection), path: path.to_owned(), _lock: None };
+        let journal = Journal::over(connection, path, None);
         journal.check_version()?;
         Ok(journal)
+    }
+
+    fn over(connection: Connection, path: &Path, lock: Option<File>) -> Self {
+        // SQLite's own beginning is FULL.
+        Journal { connection: Mutex::new(connection), is_durable: AtomicBool::new(true), path: path.to_owned(), _lock: lock }
     }
 
     fn db(&self) -> MutexGuard<'_, Connection> {
@@ -380,9 +399,18 @@ impl Journal {
     pub fn change(&self, collection: i64, durable: bool, changes: &[Change<'_>]) -> Result<()> {
         let mut db = self.db();
         let make = |db: &mut Connection| {
-            db.pragma_update(None, "synchronous", if durable { "FULL" } else { "NORMAL" })?;
+            if self.is_durable.load(Ordering::Relaxed) != durable {
+                db.pragma_update(None, "synchronous", if durable { "FULL" } else { "NORMAL" })?;
+                self.is_durable.store(durable, Ordering::Relaxed);
+            }
             let tx = db.transaction()?;
             changes.iter().try_for_each(|change| make_change(&tx, collection, change))?;
+            let numbers =
+                changes.iter().filter_map(|change| if let Change::Insert(row) = change { Some(row.number) } else { None });
+            if let Some(last) = numbers.max() {
+                let next = params![collection, i64::from(last) + 1];
+                tx.prepare_cached("UPDATE collection SET next=max(next, ?2) WHERE id=?1")?.execute(next)?;
+            }
             tx.commit()
         };
         make(&mut db).map_err(|e| failed(&self.path, e))
@@ -395,8 +423,6 @@ fn make_change(tx: &Connection, collection: i64, change: &Change<'_>) -> rusqlit
             let sql = "INSERT INTO item (collection, number, key, sha256, size, status, state, uid, href, etag, reason)
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
             put_row(tx, sql, collection, row)?;
-            let next = params![collection, i64::from(row.number) + 1];
-            tx.prepare_cached("UPDATE collection SET next=max(next, ?2) WHERE id=?1")?.execute(next)?;
         }
         Change::Update(row) => {
             let sql = "UPDATE item SET key=?3, sha256=?4, size=?5, status=?6, state=?7, uid=?8, href=?9, etag=?10, reason=?11

@@ -1,10 +1,15 @@
 //! The capability sheet: what a target takes, changes and refuses, as it was seen by probing or is assumed with care.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::objects::Mark;
+
+/// The property of its own that the doctor tries.
+pub const PROBE: &str = "X-FLOE-PROBE";
 
 /// Something about a message that servers differ over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,6 +120,9 @@ pub struct DavSheet {
     pub creates: Vec<String>,
     /// Properties that did not survive a round trip.
     pub lost_properties: Vec<String>,
+    /// Properties whose values came back as others where they had such a mark; [`PROBE`] stands for all that begin with `X-`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lost_at: BTreeMap<Mark, BTreeSet<String>>,
     /// Does one collection hold one kind only?
     pub one_kind_each: bool,
     /// Did mail leave when an event with an attendee was written? Unknown when not tried.
@@ -141,6 +149,14 @@ pub struct AdminSheet {
     pub properties: BTreeMap<String, String>,
     /// The licence, as far as it was told.
     pub licence: Option<String>,
+}
+
+impl DavSheet {
+    /// Is the value of that property lost where it has the mark?
+    pub fn is_lost_at(&self, mark: Mark, property: &str) -> bool {
+        let name = if property.starts_with("X-") { PROBE } else { property };
+        self.lost_at.get(&mark).is_some_and(|names| names.contains(name))
+    }
 }
 
 impl AdminSheet {

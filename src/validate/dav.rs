@@ -133,16 +133,15 @@ fn difference(change: &PropertyChange) -> Difference {
     Difference { cause: change.expected.is_some().then_some(Cause::PropertyLost), what, detail }
 }
 
-/// Takes the cause off properties that the forecast does not name: that others are lost does not excuse these.
+/// Takes the cause off properties that the forecast does not name: that others are lost does not excuse these. Of one that it names, what has
+/// come in its place is foreseen as well.
 pub fn only_named(verdict: &mut Verdict, foreseen: &[(Cause, String)]) {
     let Verdict::Changed(differences) = verdict else { return };
     let named: HashSet<&str> =
         foreseen.iter().filter(|(cause, _)| *cause == Cause::PropertyLost).flat_map(|(_, names)| names.split(' ')).collect();
-    for difference in differences.iter_mut().filter(|d| d.cause == Some(Cause::PropertyLost)) {
+    for difference in differences.iter_mut().filter(|d| d.cause == Some(Cause::PropertyLost) || d.what.starts_with("property ")) {
         let name = difference.what.rsplit(['/', ' ']).next().unwrap_or_default();
-        if !named.contains(name) {
-            difference.cause = None;
-        }
+        difference.cause = named.contains(name).then_some(Cause::PropertyLost);
     }
 }
 

@@ -3,14 +3,17 @@
 //! Messages that come back with the bytes (the SHA-256 of the CRLF form, which is what an IMAP server must give back) and the state that
 //! a placement has are paired as they come and forgotten. What is left on both sides is paired by content, then by Message-ID, and
 //! called changed; what is left then is missing, or extra. So memory holds 20 bytes a message, and the differences.
+//!
+//! One thread reads the folder while another goes along the listing and tells of every placement as soon as its message has come.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
 use super::{Difference, Verdict};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::model::{Digest, Flag, Hasher, Placement};
 use crate::replay::plan::Cause;
 
@@ -89,69 +92,198 @@ fn mark_of(item: &Placement) -> Mark {
 /// Hands out placements, every time the same ones.
 pub type Placements<'a> = dyn FnMut(&mut dyn FnMut(Placement) -> Result<()>) -> Result<()> + 'a;
 
+/// So many messages come before the telling thread is woken.
+const WOKEN_EVERY: u32 = 64;
+
 /// The comparison of one folder.
 #[derive(Default)]
 pub struct Comparison {
+    state: Mutex<State>,
+    moved: Condvar,
+}
+
+#[derive(Default)]
+struct State {
     /// How many placements of each mark have found no message yet.
     waiting: HashMap<Mark, u32>,
     /// Messages that no placement was waiting for.
     rest: Vec<Seen>,
+    stage: Stage,
+    /// Messages since the telling thread was woken.
+    untold: u32,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Stage {
+    /// What should be there is not known yet.
+    #[default]
+    Gathering,
+    Reading,
+    /// Everything was read.
+    Ended,
+    /// It will not be.
+    Abandoned,
+}
+
+/// Abandons the comparison when it is dropped before everything was read, so that no thread waits for another that has failed.
+pub struct Abandoning<'a>(pub &'a Comparison);
+
+impl Drop for Abandoning<'_> {
+    fn drop(&mut self) {
+        self.0.end(Stage::Abandoned);
+    }
 }
 
 impl Comparison {
-    /// What should be there.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, stage: Stage) {
+        let mut state = self.lock();
+        if matches!(state.stage, Stage::Gathering | Stage::Reading) {
+            state.stage = stage;
+        }
+        self.moved.notify_all();
+    }
+
+    /// Takes in what should be there.
     ///
     /// # Errors
     /// Those of the placements.
-    pub fn new(placements: &mut Placements<'_>) -> Result<Self> {
-        let mut comparison = Comparison::default();
+    pub fn gather(&self, placements: &mut Placements<'_>) -> Result<()> {
+        let mut waiting: HashMap<Mark, u32> = HashMap::new();
         placements(&mut |item| {
-            *comparison.waiting.entry(mark_of(&item)).or_default() += 1;
+            *waiting.entry(mark_of(&item)).or_default() += 1;
             Ok(())
         })?;
-        Ok(comparison)
+        let mut state = self.lock();
+        state.waiting = waiting;
+        if state.stage == Stage::Gathering {
+            state.stage = Stage::Reading;
+        }
+        drop(state);
+        self.moved.notify_all();
+        Ok(())
     }
 
-    /// A message that the target holds.
-    pub fn saw(&mut self, seen: Seen) {
-        match self.waiting.get_mut(&mark(&seen.sha256, seen.date, &seen.flags, &seen.keywords)) {
+    /// A message that the target holds; its Message-ID is asked for only where no placement waits for just this message.
+    ///
+    /// # Errors
+    /// When what should be there could not be taken in.
+    pub fn saw(&self, seen: Seen, message_id: impl FnOnce() -> Option<String>) -> Result<()> {
+        let mark = mark(&seen.sha256, seen.date, &seen.flags, &seen.keywords);
+        let mut state = self.gathered()?;
+        match state.waiting.get_mut(&mark) {
             Some(n) if *n > 0 => *n -= 1,
-            _ => self.rest.push(seen),
+            _ => state.rest.push(Seen { message_id: message_id(), ..seen }),
+        }
+        state.untold += 1;
+        if state.untold >= WOKEN_EVERY {
+            state.untold = 0;
+            drop(state);
+            self.moved.notify_all();
+        }
+        Ok(())
+    }
+
+    fn gathered(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.moved.wait_while(self.lock(), |state| state.stage == Stage::Gathering);
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        if state.stage == Stage::Abandoned {
+            return Err(Error::new(Kind::Internal, "the comparison was given up"));
+        }
+        Ok(state)
+    }
+
+    /// Everything that the target holds was seen.
+    pub fn read_all(&self) {
+        // In an empty folder nobody has waited for it.
+        if self.gathered().is_ok() {
+            self.end(Stage::Ended);
         }
     }
 
-    /// Tells what became of every message: what is as it should be, then what is changed or missing, then duplicates and extras.
+    /// Has a placement of this mark found its message? Waits until that is known; none when it never will be.
+    fn is_found(&self, mark: &Mark) -> Option<bool> {
+        let mut state = self.lock();
+        loop {
+            let State { waiting, stage, .. } = &mut *state;
+            match waiting.get_mut(mark) {
+                Some(n) if *n > 0 => match stage {
+                    Stage::Abandoned => return None,
+                    Stage::Ended => {
+                        *n -= 1;
+                        return Some(false);
+                    }
+                    Stage::Gathering | Stage::Reading => {}
+                },
+                _ => return Some(true),
+            }
+            state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Tells what became of every message: what is as it should be, then what is changed or missing, then duplicates and extras. Begins
+    /// while the folder is still read; where that is abandoned it ends, and says nothing of what was not read.
     ///
     /// # Errors
     /// Those of the placements and of `each`.
-    pub fn finish(mut self, placements: &mut Placements<'_>, each: &mut dyn FnMut(Compared) -> Result<()>) -> Result<()> {
-        let mut archived: HashMap<Digest, bool> = self.rest.iter().map(|seen| (seen.sha256, false)).collect();
+    pub fn tell(&self, placements: &mut Placements<'_>, each: &mut dyn FnMut(Compared) -> Result<()>) -> Result<()> {
         let mut unpaired = Vec::new();
-        placements(&mut |item| {
-            if let Some(known) = archived.get_mut(&content_of(&item)) {
-                *known = true;
+        let mut abandoned = false;
+        let told = placements(&mut |item| match self.is_found(&mark_of(&item)) {
+            Some(true) => each(Compared { verdict: as_it_should_be(&item), item: Some(item), seen: None }),
+            Some(false) => {
+                unpaired.push(item);
+                Ok(())
             }
-            match self.waiting.get_mut(&mark_of(&item)) {
-                Some(n) if *n > 0 => {
-                    *n -= 1;
-                    unpaired.push(item);
-                    Ok(())
-                }
-                _ => each(Compared { verdict: as_it_should_be(&item), item: Some(item), seen: None }),
+            None => {
+                abandoned = true;
+                Err(Error::new(Kind::Internal, "the comparison was given up"))
             }
-        })?;
+        });
+        if abandoned {
+            return Ok(());
+        }
+        told?;
+        let Some(rest) = self.rest() else { return Ok(()) };
         let mut pairs = vec![None; unpaired.len()];
-        let left = pair(&unpaired, &mut pairs, self.rest, |item| Some(content_of(item)), |seen| Some(seen.sha256));
+        let left = pair(&unpaired, &mut pairs, rest, |item| Some(content_of(item)), |seen| Some(seen.sha256));
         let left = pair(&unpaired, &mut pairs, left, |item| item.message_id.clone(), |seen| seen.message_id.clone());
         for (item, seen) in unpaired.into_iter().zip(pairs) {
             let verdict = seen.as_ref().map_or(Verdict::Missing, |seen| verdict(&item, seen));
             each(Compared { item: Some(item), seen, verdict })?;
         }
-        left.into_iter().try_for_each(|seen| {
-            let verdict = if archived.get(&seen.sha256) == Some(&true) { Verdict::Duplicate } else { Verdict::Extra };
-            each(Compared { item: None, seen: Some(seen), verdict })
-        })
+        tell_left(left, placements, each)
     }
+
+    /// The messages that no placement was waiting for, once everything was read; none where that is abandoned.
+    fn rest(&self) -> Option<Vec<Seen>> {
+        let reading = |state: &mut State| matches!(state.stage, Stage::Gathering | Stage::Reading);
+        let mut state = self.moved.wait_while(self.lock(), reading).unwrap_or_else(PoisonError::into_inner);
+        (state.stage == Stage::Ended).then(|| std::mem::take(&mut state.rest))
+    }
+}
+
+/// Tells of messages that belong to no placement: a duplicate is one whose bytes the archive has, anything else is extra.
+fn tell_left(left: Vec<Seen>, placements: &mut Placements<'_>, each: &mut dyn FnMut(Compared) -> Result<()>) -> Result<()> {
+    if left.is_empty() {
+        return Ok(());
+    }
+    let contents: HashSet<Digest> = left.iter().map(|seen| seen.sha256).collect();
+    let mut archived = HashSet::new();
+    placements(&mut |item| {
+        let content = content_of(&item);
+        if contents.contains(&content) {
+            archived.insert(content);
+        }
+        Ok(())
+    })?;
+    left.into_iter().try_for_each(|seen| {
+        let verdict = if archived.contains(&seen.sha256) { Verdict::Duplicate } else { Verdict::Extra };
+        each(Compared { item: None, seen: Some(seen), verdict })
+    })
 }
 
 /// Pairs items and messages of one key; gives back the messages that are left.
@@ -251,14 +383,19 @@ mod tests {
 
     fn compare(archived: &[Placement], target: &[Seen]) -> Vec<Verdict> {
         let mut placements = |each: &mut dyn FnMut(Placement) -> Result<()>| archived.iter().cloned().try_for_each(each);
-        let mut comparison = Comparison::new(&mut placements).expect("no failure");
-        target.iter().cloned().for_each(|seen| comparison.saw(seen));
+        let comparison = Comparison::default();
+        comparison.gather(&mut placements).expect("no failure");
+        for seen in target.iter().cloned() {
+            let message_id = seen.message_id.clone();
+            comparison.saw(seen, || message_id).expect("no failure");
+        }
+        comparison.read_all();
         let mut verdicts = Vec::new();
         let mut each = |compared: Compared| {
             verdicts.push(compared.verdict);
             Ok(())
         };
-        comparison.finish(&mut placements, &mut each).expect("no failure");
+        comparison.tell(&mut placements, &mut each).expect("no failure");
         verdicts
     }
 

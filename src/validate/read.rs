@@ -1,9 +1,11 @@
-//! Reads one mail folder of the target back and compares it: bodies are hashed as they stream by and never held.
+//! Reads one mail folder of the target back and compares it: bodies are hashed as they stream by and never held. While one thread reads,
+//! another tells.
 
 use std::collections::HashMap;
+use std::thread;
 
 use super::bytes::what_differs;
-use super::mail::{Compared, Comparison, Seen, sorted_keywords};
+use super::mail::{Abandoning, Compared, Comparison, Seen, sorted_keywords};
 use super::{Difference, Folder, Verdict};
 use crate::error::{Kind, Result};
 use crate::imap::{Connection, Fetched, Messages, Want};
@@ -36,38 +38,38 @@ pub fn compare(
     connect: &mut Connect<'_>,
     connection: &mut Option<Connection>,
     monitor: &dyn Monitor,
-    each: &mut dyn FnMut(Compared) -> Result<()>,
+    each: &mut (dyn FnMut(Compared) -> Result<()> + Send),
 ) -> Result<()> {
-    let mut placements = |each: &mut dyn FnMut(Placement) -> Result<()>| folder.placements(&mut |item, _| each(item));
-    let mut reading = Reading { comparison: Comparison::new(&mut placements)?, ..Reading::new(monitor) };
-    let uids = uids_of_sample(folder, places)?;
-    if uids.as_ref().is_none_or(|uids| !uids.is_empty()) {
-        patiently(
-            monitor,
-            &mut reading,
-            |reading| reading.messages,
-            |reading| {
-                let mut open = open(connect, connection)?;
-                if select(&mut open, folder.to)? {
-                    reading.fetch(&mut open, uids.as_deref())?;
-                }
-                *connection = Some(open);
-                Ok(())
-            },
-        )?;
-    }
+    let comparison = Comparison::default();
     let mut changed = Vec::new();
-    reading.comparison.finish(&mut placements, &mut |compared| {
-        // Of a sample nothing can be said about what is there besides.
-        if folder.sample.is_some() && compared.item.is_none() {
-            return Ok(());
+    let (read, told) = thread::scope(|scope| {
+        let telling = scope.spawn(|| {
+            let _abandoning = Abandoning(&comparison);
+            let mut placements = |each: &mut dyn FnMut(Placement) -> Result<()>| folder.placements(&mut |item, _| each(item));
+            comparison.gather(&mut placements)?;
+            comparison.tell(&mut placements, &mut |compared| {
+                // Of a sample nothing can be said about what is there besides.
+                if folder.sample.is_some() && compared.item.is_none() {
+                    return Ok(());
+                }
+                if differs_in_bytes(&compared) && changed.len() < LOOKED_INTO {
+                    changed.push(compared);
+                    return Ok(());
+                }
+                each(compared)
+            })
+        });
+        let abandoning = Abandoning(&comparison);
+        let read = read(folder, places, &comparison, connect, connection, monitor);
+        if read.is_ok() {
+            comparison.read_all();
         }
-        if differs_in_bytes(&compared) && changed.len() < LOOKED_INTO {
-            changed.push(compared);
-            return Ok(());
-        }
-        each(compared)
-    })?;
+        drop(abandoning);
+        (read, telling.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    // Where telling failed, reading only says that it was in vain.
+    told?;
+    read?;
     for mut compared in changed {
         let looked = patiently(
             monitor,
@@ -86,6 +88,35 @@ pub fn compare(
         each(compared)?;
     }
     Ok(())
+}
+
+/// Reads the mailbox, and takes a connection that breaks up again where it broke.
+fn read(
+    folder: Folder<'_>,
+    places: &HashMap<Key, u32>,
+    comparison: &Comparison,
+    connect: &mut Connect<'_>,
+    connection: &mut Option<Connection>,
+    monitor: &dyn Monitor,
+) -> Result<()> {
+    let uids = uids_of_sample(folder, places)?;
+    if uids.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(());
+    }
+    let mut reading = Reading { comparison, monitor, hasher: Hasher::default(), header: Vec::new(), last: 0, messages: 0 };
+    patiently(
+        monitor,
+        &mut reading,
+        |reading| reading.messages,
+        |reading| {
+            let mut open = open(connect, connection)?;
+            if select(&mut open, folder.to)? {
+                reading.fetch(&mut open, uids.as_deref())?;
+            }
+            *connection = Some(open);
+            Ok(())
+        },
+    )
 }
 
 fn open(connect: &mut Connect<'_>, connection: &mut Option<Connection>) -> Result<Connection> {
@@ -163,7 +194,7 @@ impl Messages for Bytes {
 }
 
 struct Reading<'a> {
-    comparison: Comparison,
+    comparison: &'a Comparison,
     hasher: Hasher,
     header: Vec<u8>,
     /// A server may tell of one message twice; UIDs grow.
@@ -172,16 +203,12 @@ struct Reading<'a> {
     monitor: &'a dyn Monitor,
 }
 
-impl<'a> Reading<'a> {
-    fn new(monitor: &'a dyn Monitor) -> Self {
-        let (comparison, hasher) = (Comparison::default(), Hasher::default());
-        Reading { comparison, hasher, header: Vec::new(), last: 0, messages: 0, monitor }
-    }
-
+impl Reading<'_> {
     /// Reads what was not read yet: of these UIDs, or of all.
     fn fetch(&mut self, connection: &mut Connection, uids: Option<&[u32]>) -> Result<()> {
         // A break may have left half a message.
-        (self.hasher, self.header) = (Hasher::default(), Vec::new());
+        self.hasher = Hasher::default();
+        self.header.clear();
         match uids {
             Some(uids) => connection.fetch(&uids[uids.partition_point(|uid| *uid <= self.last)..], WHOLE, self),
             None => match self.last.checked_add(1) {
@@ -202,17 +229,15 @@ impl Messages for Reading<'_> {
 
     fn message(&mut self, message: Fetched) -> Result<()> {
         let sha256 = std::mem::take(&mut self.hasher).finish();
-        let header = std::mem::take(&mut self.header);
-        let Some(size) = message.body else { return Ok(()) };
-        if message.uid <= self.last {
-            return Ok(());
+        if let Some(size) = message.body.filter(|_| message.uid > self.last) {
+            self.last = message.uid;
+            self.messages += 1;
+            let (flags, keywords) = split_flags(&message.flags);
+            let seen = Seen { uid: message.uid, sha256, size, date: message.date, flags, keywords, message_id: None };
+            self.comparison.saw(seen, || header_facts(&self.header).message_id)?;
+            self.monitor.advance(1, size);
         }
-        self.last = message.uid;
-        self.messages += 1;
-        let (flags, keywords) = split_flags(&message.flags);
-        let message_id = header_facts(&header).message_id;
-        self.comparison.saw(Seen { uid: message.uid, sha256, size, date: message.date, flags, keywords, message_id });
-        self.monitor.advance(1, size);
+        self.header.clear();
         Ok(())
     }
 }

@@ -74,6 +74,11 @@ impl Way {
         self.command("replay", &[&["--plan", &plan, "--sheet", &sheet], more].concat())
     }
 
+    /// Replays by a copy of the plan that lies elsewhere, with a journal of its own.
+    pub fn replay_of(&self, plan: &Path) -> Ran {
+        self.command("replay", &["--plan", plan.to_str().unwrap(), "--sheet", &self.text("sheet.json")])
+    }
+
     pub fn validate(&self, more: &[&str]) -> Ran {
         let (plan, report) = (self.text("plan.toml"), self.text("report"));
         self.command("validate", &[&["--plan", &plan, "--report", &report], more].concat())

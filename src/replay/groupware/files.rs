@@ -7,12 +7,12 @@ use std::io::{Read, Seek as _, Write as _};
 use jiff::Timestamp;
 
 use super::super::journal::Row;
-use super::{Books, Step, concerns_item};
+use super::{Books, Step, concerns_item, name_of};
 use crate::archive::Archive;
 use crate::dav::{Body, Client, CollectionType, Entry, NewCollection, Put, When, join, last_name};
 use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionHead, Digest, Hasher, Placement};
-use crate::replay::plan::legal_file_name;
+use crate::replay::plan::{Part, legal_file_name};
 
 /// A smaller file is held in memory while it is sent.
 const HELD: u64 = 4 << 20;
@@ -46,10 +46,9 @@ struct Folder<'a> {
 impl Folder<'_> {
     fn item(&mut self, books: &mut Books<'_>, head: &CollectionHead, item: &Placement) -> Result<()> {
         let names = relative_path(head, item);
-        let name = names.join("/");
-        let nth = books.nth(&name);
+        let (key, _) = books.names.key(&name_of(Part::Files, head, item));
         let href = resource_path(self.path, &names);
-        let (row, ours, etag) = match books.step(Books::key(&name, nth), item, &href) {
+        let (row, ours, etag) = match books.step(key, item, &href) {
             Step::Done => return Ok(()),
             Step::Send { row, ours } => (row, ours, None),
             Step::Replace(row) => {
@@ -119,8 +118,9 @@ impl Folder<'_> {
                 return books.confirm(row, href, etag, None, false);
             }
             // A part of it that a broken connection had left: nobody else writes a file of that name that is no longer than ours.
-            let partial = over.is_none() && ours && size <= item.size;
-            let Some(etag) = etag.filter(|_| partial) else {
+            let partial = ours && size <= item.size;
+            let is_earlier = books.job.since.and_then(|since| since.get(&row.key)) == Some(&digest);
+            let Some(etag) = etag.filter(|_| over.is_none() && (partial || is_earlier)) else {
                 let reason = "another file is there already, and is left as it is".to_owned();
                 if over.is_some() {
                     books.tell_refused(item, reason);

@@ -13,11 +13,11 @@ pub use self::files::{relative_path, resource_path};
 pub use self::place::find;
 use super::Filled;
 use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, Row, Status};
-use super::plan::Part;
+use super::plan::{Part, part_of};
 use crate::archive::{Archive, CollectionEntry};
 use crate::dav::{Client, Homes};
 use crate::error::{Error, Kind, Result};
-use crate::model::{Exception, Outcome, Placement};
+use crate::model::{CollectionHead, Digest, Exception, Outcome, Placement};
 use crate::monitor::Monitor;
 use crate::net::Pace;
 
@@ -39,10 +39,49 @@ pub struct DavJob<'a> {
     pub to: &'a [String],
     /// Larger items are not tried.
     pub largest: Option<u64>,
+    /// What an earlier snapshot held of it, where only what is new since then is wanted.
+    pub since: Option<&'a HashMap<Key, Digest>>,
     /// Is what the source has no more removed, as far as it is as floe left it?
     pub remove: bool,
     /// How fast.
     pub pace: &'a Pace,
+}
+
+/// What an item is known by in its collection: the UID, the path of a file, or its digest. Another one of the same name is told apart by its
+/// number.
+fn name_of(part: Part, head: &CollectionHead, item: &Placement) -> String {
+    match part {
+        Part::Files => relative_path(head, item).join("/"),
+        // The same for the same item always, also without reading it.
+        _ => item.uid.clone().unwrap_or_else(|| item.sha256.to_string()),
+    }
+}
+
+/// Names as they come up, and how often so far.
+#[derive(Default)]
+struct Names(HashMap<String, u32>);
+
+impl Names {
+    /// The key of the next item of this name, and which of them it is, from 0.
+    fn key(&mut self, name: &str) -> (Key, u32) {
+        let nth = *self.0.entry(name.to_owned()).and_modify(|n| *n += 1).or_insert(0);
+        (if nth == 0 { Key::of_name(name) } else { Key::of_name(&format!("{name}\0{nth}")) }, nth)
+    }
+}
+
+/// What a collection holds of a part: each item by its key.
+///
+/// # Errors
+/// As [`Archive::placements`].
+pub fn held(archive: &Archive, collection: &CollectionEntry, part: Part) -> Result<HashMap<Key, Digest>> {
+    let (mut names, mut held) = (Names::default(), HashMap::new());
+    archive.placements(collection, &mut |item| {
+        if part_of(collection.head.kind, item.component.as_deref()) == part {
+            held.insert(names.key(&name_of(part, &collection.head, &item)).0, item.sha256);
+        }
+        Ok(())
+    })?;
+    Ok(held)
 }
 
 /// Fills one folder.
@@ -69,7 +108,7 @@ pub fn fill(
         collection,
         known: HashMap::new(),
         asked: HashSet::new(),
-        times: HashMap::new(),
+        names: Names::default(),
         monitor,
         filled: Filled::default(),
     };
@@ -93,8 +132,7 @@ struct Books<'a> {
     known: HashMap<Key, Row>,
     /// What the source has.
     asked: HashSet<Key>,
-    /// How often a name has come up so far.
-    times: HashMap<String, u32>,
+    names: Names,
     monitor: &'a dyn Monitor,
     filled: Filled,
 }
@@ -122,15 +160,6 @@ impl Books<'_> {
         })
     }
 
-    /// Which placement of its name this is, from 0.
-    fn nth(&mut self, name: &str) -> u32 {
-        *self.times.entry(name.to_owned()).and_modify(|n| *n += 1).or_insert(0)
-    }
-
-    fn key(name: &str, nth: u32) -> Key {
-        if nth == 0 { Key::of_name(name) } else { Key::of_name(&format!("{name}\0{nth}")) }
-    }
-
     /// Looks an item up, and counts it where nothing is to be done.
     fn step(&mut self, key: Key, item: &Placement, href: &str) -> Step {
         let fresh = Row {
@@ -144,7 +173,13 @@ impl Books<'_> {
             reason: None,
         };
         self.asked.insert(key);
-        let Some(row) = self.known.get(&key) else { return Step::Send { row: fresh, ours: false } };
+        let Some(row) = self.known.get(&key) else {
+            if self.job.since.is_some_and(|since| since.get(&key) == Some(&item.sha256)) {
+                self.filled.before += 1;
+                return Step::Done;
+            }
+            return Step::Send { row: fresh, ours: false };
+        };
         let same = row.sha256 == item.sha256;
         match row.status {
             Status::Confirmed | Status::Sent if same => {
@@ -190,7 +225,9 @@ impl Books<'_> {
 
     /// Removes what the source has no more, if that is asked for and it still is what floe put there; otherwise counts it.
     fn removals(&mut self, client: &mut Client) -> Result<()> {
-        let gone = |row: &&Row| row.status == Status::Confirmed && !self.asked.contains(&row.key);
+        // What went before the earlier snapshot was taken did not go since.
+        let since = |row: &Row| self.job.since.is_none_or(|since| since.contains_key(&row.key));
+        let gone = |row: &&Row| row.status == Status::Confirmed && !self.asked.contains(&row.key) && since(row);
         let gone: Vec<Row> = self.known.values().filter(gone).cloned().collect();
         for mut row in gone {
             let (Some(href), Some(etag), true) = (&row.remote.href, &row.remote.etag, self.job.remove) else {

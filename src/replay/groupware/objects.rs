@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::super::journal::Row;
-use super::{Books, LARGEST_OBJECT, Step, concerns_item};
+use super::{Books, LARGEST_OBJECT, Step, concerns_item, name_of};
 use crate::archive::Archive;
 use crate::dav::{Body, Client, CollectionType, Object, Put, When, join, last_name, resource_name};
 use crate::error::{Kind, Result};
@@ -59,10 +59,8 @@ impl Back {
 
 impl Folder<'_> {
     fn item(&mut self, books: &mut Books<'_>, item: &Placement) -> Result<()> {
-        // The same for the same item always, also without reading it.
-        let name = item.uid.clone().unwrap_or_else(|| item.sha256.to_string());
-        let nth = books.nth(&name);
-        let key = Books::key(&name, nth);
+        let name = name_of(books.job.part, &books.job.collection.head, item);
+        let (key, nth) = books.names.key(&name);
         let href = join(self.path, &resource_name(&name, if books.job.part == Part::Contacts { "vcf" } else { "ics" }));
         let first = *self.firsts.entry(name).or_insert(item.sha256);
         let (row, ours, over) = match books.step(key, item, &href) {
@@ -123,8 +121,8 @@ impl Folder<'_> {
         };
         match put {
             Put::Stored(_) => self.read_back(books, row, item, fitted, &href),
-            Put::Exists | Put::Differs => match self.get(&href, fitted)? {
-                Some(back) => claim(books, row, item, fitted, back, ours),
+            Put::Exists | Put::Differs => match self.client.get(&href, 2 * LARGEST_OBJECT)? {
+                Some(there) => self.take_or_renew(books, row, item, fitted, there, ours),
                 None => books.refuse(row, item, "the server says that its name is taken, and has nothing there".to_owned()),
             },
             Put::UidTaken(other) => {
@@ -132,11 +130,41 @@ impl Folder<'_> {
                     Some(other) => Some(other),
                     None => self.holder_of(books, &fitted.uid)?,
                 };
-                match other.map(|other| self.get(&other, fitted)).transpose()?.flatten() {
-                    Some(back) => claim(books, row, item, fitted, back, false),
+                match other.map(|other| self.client.get(&other, 2 * LARGEST_OBJECT)).transpose()?.flatten() {
+                    Some(there) => self.take_or_renew(books, row, item, fitted, there, false),
                     None => books.refuse(row, item, "the server says that its UID is taken elsewhere".to_owned()),
                 }
             }
+        }
+    }
+
+    /// Takes what is there for the item, or puts the item over it where it still says what the earlier snapshot says.
+    fn take_or_renew(
+        &mut self,
+        books: &mut Books<'_>,
+        row: Row,
+        item: &Placement,
+        fitted: &Fitted,
+        there: Object,
+        ours: bool,
+    ) -> Result<()> {
+        let is_earlier = match books.job.since.and_then(|since| since.get(&row.key)) {
+            Some(earlier) => fit(&self.archive.read(*earlier, LARGEST_OBJECT)?)
+                .is_some_and(|earlier| !matches!(compare(&earlier.bytes, &there.bytes), Likeness::Changed(_))),
+            None => false,
+        };
+        let back = Back::of(fitted, there);
+        let Some(etag) = back.etag.clone().filter(|_| is_earlier && back.changed().is_some()) else {
+            return claim(books, row, item, fitted, back, ours);
+        };
+        match self.put(books, &back.href, fitted, When::Still(&etag)) {
+            Err(e) if concerns_item(&e) => books.refuse(row, item, e.to_string()),
+            Ok(Put::Stored(_)) => {
+                books.filled.restated += 1;
+                self.read_back(books, row, item, fitted, &back.href)
+            }
+            Ok(_) => books.refuse(row, item, "somebody else writes to it".to_owned()),
+            Err(e) => Err(e),
         }
     }
 

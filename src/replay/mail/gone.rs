@@ -14,7 +14,7 @@ use crate::model::{CollectionKind, CollectionPath, Digest, printable};
 use crate::monitor::Monitor;
 use crate::net::patiently;
 use crate::replay::Filled;
-use crate::replay::journal::{Change, Journal, Row, Status};
+use crate::replay::journal::{Change, Journal, Key, Row, Status};
 
 /// A message that is on the target and no more at the source, in that folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,9 +48,13 @@ pub struct Removal<'a> {
 impl Folder<'_> {
     /// What of this folder is no more at the source.
     pub(super) fn gone(&mut self) -> Result<Vec<Gone>> {
-        let gone = |known: &&Known| !known.there && matches!(known.status, Status::Confirmed | Status::Sent);
-        let numbers: Vec<u32> = self.known.values().filter(gone).map(|known| known.number).collect();
-        if numbers.is_empty() || self.job.since.is_some() {
+        // What went before the earlier snapshot was taken did not go since.
+        let since = |key: &Key| self.job.since.is_none_or(|since| since.contains_key(key));
+        let gone =
+            |key: &Key, known: &Known| !known.there && matches!(known.status, Status::Confirmed | Status::Sent) && since(key);
+        let numbers: Vec<u32> =
+            self.known.iter().filter(|(key, known)| gone(key, known)).map(|(_, known)| known.number).collect();
+        if numbers.is_empty() {
             return Ok(Vec::new());
         }
         self.locate(&numbers)?;

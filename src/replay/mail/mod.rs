@@ -4,20 +4,22 @@
 //! so everything in the folder from the journal's floor on is read back and hashed, and a message that is found there is claimed and not sent
 //! again. SEARCH is never used.
 
+mod ahead;
 mod bytes;
 mod gone;
 mod state;
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
-use std::thread::sleep;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::{self, sleep};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::ahead::{BATCHES_READY, HELD_BYTES, Reader, Ready, Standing};
 use self::bytes::{CrlfWriter, Found, Masked};
 pub use self::gone::{Gone, Removal, carry_removals};
-use self::state::Restated;
 pub use self::state::state_of;
 use super::Filled;
 use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, Row, Status};
@@ -25,14 +27,9 @@ use super::plan::Part;
 use crate::archive::{Archive, CollectionEntry};
 use crate::error::{Error, Kind, Result};
 use crate::imap::{Append, Body, Connection, Sent, Status as ServerStatus, Want, Way, Written, is_keyword};
-use crate::model::{Digest, Exception, Hasher, Outcome, Placement};
+use crate::model::{Digest, Exception, Outcome, Placement};
 use crate::monitor::Monitor;
 use crate::net::{Pace, patiently};
-
-/// Most messages in one batch.
-const BATCH_MESSAGES: usize = 100;
-/// Most bytes in one batch; a larger message goes alone, and is never held whole.
-const BATCH_BYTES: u64 = 8 << 20;
 
 /// How often messages that the server does not take now are sent again over the same connection.
 const WAITS: u32 = 5;
@@ -56,6 +53,15 @@ pub struct MailJob<'a> {
     pub since: Option<&'a HashMap<Key, u64>>,
     /// How fast messages may be sent.
     pub pace: &'a Pace,
+}
+
+impl MailJob<'_> {
+    /// The flags and keywords with which a message is sent.
+    fn flags_of(&self, item: &Placement) -> Vec<String> {
+        let system = item.flags.iter().map(|flag| flag.name().to_owned());
+        let keywords = item.keywords.iter().filter(|k| self.keywords && is_keyword(k)).cloned();
+        system.chain(keywords).collect()
+    }
 }
 
 /// Fills one folder, and says what the journal put there and the source has no more. `connect` opens a connection to the account: at
@@ -116,7 +122,6 @@ struct Folder<'a> {
     /// Those of them that a placement has claimed.
     claimed: HashSet<u32>,
     batch: Vec<Message>,
-    batch_bytes: u64,
     under_way: Option<UnderWay>,
     /// Did the server say where all messages of the last batch are?
     gives_uids: bool,
@@ -152,7 +157,15 @@ impl<'a> Folder<'a> {
     ) -> Result<Self> {
         let mailbox = connection.names().write(job.to)?;
         connection.create(job.to)?;
-        let selected = connection.select(&mailbox, false)?;
+        let validity = match connection.status(&mailbox)?.uid_validity {
+            // Not every server says it here.
+            0 => {
+                let selected = connection.select(&mailbox, true)?;
+                connection.leave()?;
+                selected.uid_validity
+            }
+            validity => validity,
+        };
         let head = &job.collection.head;
         let name = CollectionName { target: job.target, account: job.account, part: Part::Mail, path: &head.path };
         let collection = journal.collection(name, &mailbox)?;
@@ -162,14 +175,13 @@ impl<'a> Folder<'a> {
             journal,
             monitor,
             mailbox,
-            validity: selected.uid_validity,
+            validity,
             collection,
             known: HashMap::new(),
             unclaimed: HashMap::new(),
             altered: HashMap::new(),
             claimed: HashSet::new(),
             batch: Vec::new(),
-            batch_bytes: 0,
             under_way: None,
             gives_uids: false,
             waits: 0,
@@ -183,7 +195,8 @@ impl<'a> Folder<'a> {
     /// UIDNEXT, asked until it stands still: a server may still be storing what a broken connection has sent.
     fn settled_uid_next(&mut self) -> Result<u32> {
         let mut next = self.connection.status(&self.mailbox)?.uid_next;
-        if self.collection.validity.is_some() && self.collection.floor == Some(next) {
+        // Before the first mark nothing was sent, so there is nothing to wait for.
+        if self.collection.validity.is_none() || self.collection.floor == Some(next) {
             return Ok(next);
         }
         loop {
@@ -194,6 +207,17 @@ impl<'a> Folder<'a> {
             }
             next = again;
         }
+    }
+
+    /// Does something inside the folder. Otherwise it is not selected: a server would look it through after each message that is put into it.
+    fn within<T>(&mut self, act: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+        let selected = self.connection.select(&self.mailbox, false)?;
+        if selected.uid_validity != self.validity {
+            return Err(Error::new(Kind::Unreachable, "the folder was made anew meanwhile").with("folder", &self.mailbox));
+        }
+        let done = act(&mut self.connection)?;
+        self.connection.leave()?;
+        Ok(done)
     }
 
     /// Recalls what the journal knows, and reads back what lies on the target beyond that.
@@ -221,7 +245,9 @@ impl<'a> Folder<'a> {
             return Ok(());
         }
         let mut found = Found::default();
-        self.connection.fetch_from(floor, Want { flags: false, date: false, size: false, body: true }, &mut found)?;
+        self.within(|connection| {
+            connection.fetch_from(floor, Want { flags: false, date: false, size: false, body: true }, &mut found)
+        })?;
         for (uid, size, sha256, altered) in found.messages {
             if uid >= floor && confirmed.binary_search(&uid).is_err() {
                 self.unclaimed.entry((size, sha256)).or_default().push(uid);
@@ -232,42 +258,42 @@ impl<'a> Folder<'a> {
     }
 
     fn fill(&mut self, filled: &mut Filled) -> Result<()> {
-        // Counted anew on every attempt; what this run has sent or claimed is among it and is told apart.
-        (filled.before, filled.refused, filled.damaged, filled.not_restated) = (0, 0, 0, 0);
         let done_in_this_run = filled.sent + filled.claimed;
-        let mut others = Vec::new();
-        let (archive, collection) = (self.archive, self.job.collection);
-        archive.numbered_placements(collection, &mut |item, n| {
-            let key = Key::of_item(&item.sha256, n);
-            if let Some(known) = self.known.get_mut(&key) {
-                known.there = true;
-            }
-            match self.known.get(&key).copied() {
-                Some(Known { status: Status::Confirmed | Status::Sent, number, state, .. }) => {
-                    filled.before += 1;
-                    if state != state_of(&item) {
-                        others.push(Restated::new(number, self.flags_of(&item), state_of(&item)));
-                    }
-                }
-                Some(Known { status: Status::Failed, .. }) => filled.refused += 1,
-                None if self.job.since.is_some_and(|since| since.contains_key(&key)) => {
-                    filled.before += 1;
-                    let changed = self.job.since.and_then(|since| since.get(&key)) != Some(&state_of(&item));
-                    filled.not_restated += u64::from(changed);
-                }
-                known => self.take(key, known, item, filled)?,
-            }
-            Ok(())
-        })?;
-        self.flush(filled)?;
-        self.settle(filled)?;
-        filled.before = filled.before.saturating_sub(done_in_this_run);
+        // Counted anew on every attempt.
+        (filled.refused, filled.damaged) = (0, 0);
+        let mut known = std::mem::take(&mut self.known);
+        let mut reader = Reader { archive: self.archive, job: self.job, known: &mut known, standing: Standing::default() };
+        let (give, ready) = sync_channel(BATCHES_READY);
+        let (sent, read) = thread::scope(|scope| {
+            let reading = scope.spawn(|| {
+                let give = give;
+                reader.read(&give)
+            });
+            let sent = self.send_all(ready, filled);
+            (sent, reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let Standing { before, refused, not_restated, others } = reader.standing;
+        self.known = known;
+        // What this run has sent or claimed is among it and is told apart.
+        filled.before = before.saturating_sub(done_in_this_run);
+        filled.refused += refused;
+        filled.not_restated = not_restated;
+        sent.and(read)?;
         self.restate(others, filled)
     }
 
+    /// Sends what is made ready, until there is no more.
+    fn send_all(&mut self, batches: Receiver<Vec<Ready>>, filled: &mut Filled) -> Result<()> {
+        for batch in batches {
+            batch.into_iter().try_for_each(|ready| self.take(ready, filled))?;
+            self.flush(filled)?;
+        }
+        self.settle(filled)
+    }
+
     /// Puts a message into the batch, or claims it where it lies already.
-    fn take(&mut self, key: Key, known: Option<Known>, item: Placement, filled: &mut Filled) -> Result<()> {
-        let (sha256, size) = item.crlf.map_or((item.sha256, item.size), |form| (form.sha256, form.size));
+    fn take(&mut self, ready: Ready, filled: &mut Filled) -> Result<()> {
+        let Ready { key, known, item, size, bytes } = ready;
         let number = known.map_or_else(
             || {
                 self.collection.next += 1;
@@ -278,7 +304,7 @@ impl<'a> Folder<'a> {
         let row = Row {
             number,
             key,
-            sha256,
+            sha256: item.crlf.map_or(item.sha256, |form| form.sha256),
             size,
             status: Status::Intent,
             state: state_of(&item),
@@ -288,7 +314,7 @@ impl<'a> Folder<'a> {
         let mut message = Message {
             row,
             is_new: known.is_none(),
-            flags: self.flags_of(&item),
+            flags: self.job.flags_of(&item),
             date: item.date.map(|d| d.at),
             bytes: Vec::new(),
             item,
@@ -296,7 +322,7 @@ impl<'a> Folder<'a> {
         if let Some(largest) = self.job.largest.filter(|most| size > *most) {
             return self.refused(message, format!("{size} bytes, the server takes {largest}"), filled);
         }
-        match crlf_bytes(self.archive, &message) {
+        match bytes {
             Ok(bytes) => message.bytes = bytes,
             Err(e) if e.kind() == Kind::Damage => return self.damaged(message, &e, filled),
             Err(e) => return Err(e),
@@ -307,10 +333,6 @@ impl<'a> Folder<'a> {
             filled.claimed += 1;
             return self.journal.change(self.collection.id, false, &[message.change()]);
         }
-        if !self.batch.is_empty() && (self.batch.len() >= BATCH_MESSAGES || self.batch_bytes + size > BATCH_BYTES) {
-            self.flush(filled)?;
-        }
-        self.batch_bytes += size;
         self.batch.push(message);
         Ok(())
     }
@@ -331,17 +353,10 @@ impl<'a> Folder<'a> {
         newest(&mut self.altered, (message.row.size, mask.finish()), &mut self.claimed)
     }
 
-    fn flags_of(&self, item: &Placement) -> Vec<String> {
-        let system = item.flags.iter().map(|flag| flag.name().to_owned());
-        let keywords = item.keywords.iter().filter(|k| self.job.keywords && is_keyword(k)).cloned();
-        system.chain(keywords).collect()
-    }
-
     /// Sends the batch. Where the server says where messages are, the answers to it are awaited only when the next one is on its way: so
     /// neither side waits for the other.
     fn flush(&mut self, filled: &mut Filled) -> Result<()> {
         let batch = std::mem::take(&mut self.batch);
-        self.batch_bytes = 0;
         if batch.is_empty() {
             return Ok(());
         }
@@ -462,7 +477,7 @@ impl<'a> Folder<'a> {
             .iter()
             .zip(&mut writers)
             .map(|(m, writer)| {
-                let held = m.row.size <= BATCH_BYTES;
+                let held = m.row.size <= HELD_BYTES;
                 let body = if held { Body::Bytes(&m.bytes) } else { Body::Stream(m.row.size, writer) };
                 Append { flags: &m.flags, date: m.date, body }
             })
@@ -513,23 +528,4 @@ impl Message {
     fn change(&self) -> Change<'_> {
         if self.is_new { Change::Insert(&self.row) } else { Change::Update(&self.row) }
     }
-}
-
-/// The CRLF form of a message, checked against what the listing says of it; empty for one that is too large to be held.
-fn crlf_bytes(archive: &Archive, message: &Message) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let digest = if message.row.size <= BATCH_BYTES {
-        archive.copy(message.item.sha256, &mut CrlfWriter::new(&mut bytes))?;
-        Digest::of(&bytes)
-    } else {
-        let mut hasher = Hasher::new();
-        archive.copy(message.item.sha256, &mut CrlfWriter::new(&mut hasher))?;
-        hasher.finish()
-    };
-    if digest != message.row.sha256 {
-        return Err(
-            Error::damage("a message's CRLF form is not the one that its listing names").with("item", message.item.sha256)
-        );
-    }
-    Ok(bytes)
 }

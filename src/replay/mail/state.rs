@@ -48,15 +48,18 @@ impl Folder<'_> {
                 None => filled.not_restated += 1,
             }
         }
-        for (flags, mut messages) in by_flags {
-            messages.sort_unstable_by_key(|(uid, _)| *uid);
-            let uids: Vec<u32> = messages.iter().map(|(uid, _)| *uid).collect();
-            self.connection.set_flags(&uids, &flags)?;
-            let changes: Vec<Change<'_>> = messages.iter().map(|(_, row)| Change::Update(row)).collect();
-            self.journal.change(self.collection.id, false, &changes)?;
-            filled.restated += messages.len() as u64;
-        }
-        Ok(())
+        let (journal, collection) = (self.journal, self.collection.id);
+        self.within(|connection| {
+            for (flags, mut messages) in by_flags {
+                messages.sort_unstable_by_key(|(uid, _)| *uid);
+                let uids: Vec<u32> = messages.iter().map(|(uid, _)| *uid).collect();
+                connection.set_flags(&uids, &flags)?;
+                let changes: Vec<Change<'_>> = messages.iter().map(|(_, row)| Change::Update(row)).collect();
+                journal.change(collection, false, &changes)?;
+                filled.restated += messages.len() as u64;
+            }
+            Ok(())
+        })
     }
 
     /// Finds out where messages are that the target took without saying where: reads the folder, and believes it where there are exactly as
@@ -77,7 +80,9 @@ impl Folder<'_> {
         }
         places.sort_unstable();
         let mut found = Found::default();
-        self.connection.fetch_from(1, Want { flags: false, date: false, size: false, body: true }, &mut found)?;
+        self.within(|connection| {
+            connection.fetch_from(1, Want { flags: false, date: false, size: false, body: true }, &mut found)
+        })?;
         let mut on_target: BTreeMap<(u64, Digest), Vec<u32>> = BTreeMap::new();
         for (uid, size, sha256, _) in found.messages {
             if places.binary_search(&uid).is_err() {

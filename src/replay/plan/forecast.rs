@@ -1,6 +1,6 @@
 //! The forecast: item by item, what the target will refuse or not keep. A pure reading of archive, plan and sheet; nothing is written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use crate::archive::{Archive, CollectionEntry, Snapshot};
 use crate::error::Result;
 use crate::imap::is_keyword;
 use crate::model::{CollectionHead, CollectionPath, Digest, Placement};
-use crate::objects::{fit, has_endless_event};
+use crate::objects::{fit, has_endless_event, properties_with};
 use crate::replay::groupware::{LARGEST_OBJECT, relative_path};
 use crate::replay::sheet::{DavSheet, Fate, MailSheet, Oddity, Sheet};
 
@@ -322,9 +322,12 @@ fn of_entry(bytes: &[u8], dav: &DavSheet) -> Vec<(Cause, String)> {
         found.push((Cause::Rewritten, rules.join("; ")));
     }
     let has = |name: &str| has_property(bytes, name) || has_line(bytes, "BEGIN", name.as_bytes());
-    let lost: Vec<&str> = dav.lost_properties.iter().map(String::as_str).filter(|p| has(p)).collect();
+    let mut lost: BTreeSet<String> = dav.lost_properties.iter().filter(|p| has(p)).cloned().collect();
+    for mark in dav.lost_at.keys() {
+        lost.extend(properties_with(&fitted.bytes, *mark).into_iter().filter(|name| dav.is_lost_at(*mark, name)));
+    }
     if !lost.is_empty() {
-        found.push((Cause::PropertyLost, lost.join(" ")));
+        found.push((Cause::PropertyLost, lost.into_iter().collect::<Vec<_>>().join(" ")));
     }
     found
 }

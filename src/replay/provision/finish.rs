@@ -148,7 +148,7 @@ fn filters(account: &AccountPlan, api: &mut Api, done: &mut Provisioned) -> Resu
     let mut fresh = true;
     for rule in &account.details.rules {
         let Ok(wanted) = rules::element(rule, account) else {
-            done.refuse(&account.target, format!("rule {}: the server has no such rules", rule.title));
+            done.refuse(&account.target, format!("rule {}: the server has no such rules, as the forecast says", rule.title));
             continue;
         };
         if std::mem::take(&mut fresh) {
