@@ -113,7 +113,7 @@ impl Folder<'_> {
         books.job.pace.wait(1);
         let mut put = self.put(href, &mut content, over.map_or(When::New, When::Still), item)?;
         if matches!(put, Put::Exists | Put::Differs) {
-            let (digest, size, etag) = self.read(href)?;
+            let (digest, size, etag) = self.read(href)?.ok_or_else(|| not_there(href))?;
             if digest == item.sha256 {
                 return books.confirm(row, href, etag, None, false);
             }
@@ -133,7 +133,13 @@ impl Folder<'_> {
         let Put::Stored(_) = put else {
             return Err(Error::new(Kind::Refused, "somebody else writes to this file").with("path", href));
         };
-        let (digest, size, etag) = self.read(href)?;
+        let mut back = self.read(href)?;
+        if back.is_none() {
+            // The server says that it has stored what is not there: once more.
+            self.put(href, &mut content, When::New, item)?;
+            back = self.read(href)?;
+        }
+        let (digest, size, etag) = back.ok_or_else(|| not_there(href))?;
         let changed = (digest != item.sha256).then(|| format!("changed by the server: {size} bytes came back"));
         books.confirm(row, href, etag, changed, true)
     }
@@ -153,13 +159,16 @@ impl Folder<'_> {
         }
     }
 
-    fn read(&mut self, href: &str) -> Result<(Digest, u64, Option<String>)> {
+    /// Digest, size and tag of what is there.
+    fn read(&mut self, href: &str) -> Result<Option<(Digest, u64, Option<String>)>> {
         let mut hasher = Hasher::default();
-        match self.client.get_to(href, &mut hasher)? {
-            Some((size, etag)) => Ok((hasher.finish(), size, etag)),
-            None => Err(Error::new(Kind::Refused, "the server said that it was stored, and it is not there").with("path", href)),
-        }
+        let there = self.client.get_to(href, &mut hasher)?;
+        Ok(there.map(|(size, etag)| (hasher.finish(), size, etag)))
     }
+}
+
+fn not_there(href: &str) -> Error {
+    Error::new(Kind::Refused, "the server said that it was stored, and it is not there").with("path", href)
 }
 
 /// A file's bytes while they are sent.
