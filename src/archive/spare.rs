@@ -81,15 +81,18 @@ fn read(store: &dyn Store, name: &str) -> Result<Option<Vec<u8>>> {
 
 /// The small files that the manifests list, and the digests that they must have.
 fn small(tag_manifest: &[u8], manifest: &[u8]) -> BTreeMap<String, Digest> {
-    let lines =
-        |text: &[u8]| text.split_inclusive(|b| *b == b'\n').filter_map(|line| parse_manifest(line).ok()).flatten().collect();
-    let (tag_lines, payload): (Vec<(Digest, String)>, Vec<(Digest, String)>) = (lines(tag_manifest), lines(manifest));
+    let (tag_lines, payload) = (lines(tag_manifest), lines(manifest));
     let around = tag_lines.into_iter().filter(|(_, name)| !TAG_FILES.contains(&name.as_str()) && !name.starts_with("data/"));
     // Roots have recovery data of their own.
     let folders = SMALL_FOLDERS.map(|folder| format!("{folder}/")).into_iter().filter(|folder| folder != "data/snapshots/");
     let folders: Vec<String> = folders.collect();
     let payload = payload.into_iter().filter(|(_, name)| folders.iter().any(|folder| name.starts_with(folder)));
     around.chain(payload).filter(|(_, name)| tags::is_plain(name)).map(|(digest, name)| (name, digest)).collect()
+}
+
+/// The lines of a manifest that make sense.
+fn lines(manifest: &[u8]) -> Vec<(Digest, String)> {
+    manifest.split_inclusive(|b| *b == b'\n').filter_map(|line| parse_manifest(line).ok()).flatten().collect()
 }
 
 /// What the copy holds, as far as it can be read.
