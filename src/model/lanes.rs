@@ -147,6 +147,7 @@ mod x86 {
     }
 
     #[target_feature(enable = "sha,sse4.1,ssse3")]
+    #[allow(clippy::needless_range_loop, reason = "the lanes are gone through side by side")]
     fn compress<const N: usize>(states: &mut [State; N], data: [&[Block]; N], blocks: usize) {
         let zero = _mm_setzero_si128();
         let (mut abef, mut cdgh, mut w) = ([zero; N], [zero; N], [[zero; 4]; N]);
