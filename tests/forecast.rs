@@ -127,6 +127,11 @@ fn odd_groupware(root: &Path) {
     fs::write(root.join("files/plain.txt"), "plain").unwrap();
     fs::write(root.join("files/sub/what: why.txt"), "odd name").unwrap();
     fs::write(root.join("files/sub/large.bin"), vec![9; 50_000]).unwrap();
+    // Not the moment at which a fast replay sends them: then the server's own time would be theirs.
+    let old = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    for file in ["plain.txt", "sub/what: why.txt", "sub/large.bin"] {
+        fs::File::options().write(true).open(root.join("files").join(file)).unwrap().set_modified(old).unwrap();
+    }
 }
 
 /// Everything from the doctor to the report with the stand-in's users' own passwords; the forecast must be the outcome.
