@@ -362,7 +362,9 @@ fn a_signature_moved_to_another_root_role_or_key_is_found_and_named() {
     sample.undone(|| {
         let path = &roots(&sample.archive)[0];
         let text = fs::read_to_string(path).unwrap();
-        fs::write(path, text.replacen("\"level\": 3", "\"level\": 4", 1)).unwrap();
+        let changed = text.replacen("\"level\": 5", "\"level\": 4", 1);
+        assert_ne!(changed, text);
+        fs::write(path, changed).unwrap();
         damaged(sample.verify(&[]), "the root that it signs was changed");
         sample.sign(&key, "courier", &["--snapshot", &ids[0]]).expect(2);
     });

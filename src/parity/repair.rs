@@ -440,7 +440,9 @@ fn is_named(name: &str, digest: &Digest) -> bool {
 /// is listed as it lies there.
 fn other_tags(store: &dyn Store, written: &mut Vec<(String, Vec<u8>)>) -> Result<Vec<(Digest, String)>> {
     let mut tags = tag_lines(store)?;
-    tags.retain(|(_, name)| !bag::TAG_FILES.contains(&name.as_str()) && tags::is_plain(name));
+    // Beside the bag files only records of events lie at the top: any other name there is one of these with damage in its line.
+    let is_record = |name: &str| name.strip_prefix("events.").is_some_and(|rest| rest.ends_with("jsonl"));
+    tags.retain(|(_, name)| tags::is_plain(name) && (name.contains('/') || is_record(name)));
     let good: HashSet<String> = signature::all(store)?.0.into_iter().filter(Signature::holds).map(|s| s.file).collect();
     for (digest, name) in bag::in_tag_folders(store)? {
         match tags.iter_mut().find(|(_, listed)| *listed == name) {
