@@ -179,6 +179,12 @@ fn a_forgotten_account_is_gone_from_every_pack_and_all_else_comes_out_as_before(
         for part in ["PASS WITH EXCEPTIONS", "removed for good", "B. Legal", "erasure request 12", "by the operator with"] {
             assert!(ran.text().contains(part), "{part}: {ran}");
         }
+        let mut script = Command::new("python3");
+        script.arg(sample.archive.join("restore.py")).arg(&sample.archive).arg("--check");
+        let ran = run(script.args(if sample.is_encrypted() { &sample.identity[..] } else { &[] })).expect(1);
+        for part in ["removed for good, says data/tombstones/", "0 problems, 3 removed for good"] {
+            assert!(ran.text().contains(part) && !ran.text().contains("damaged: "), "{part}: {ran}");
+        }
         let (out, ran) = sample.export(&["--account", "anna"]);
         assert!(ran.code() == 0 && out == wanted(&sample.anna.items), "{ran}");
         assert_ne!(sample.export(&["--account", "boris"]).1.code(), 0);

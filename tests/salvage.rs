@@ -421,7 +421,8 @@ fn one_damaged_piece_of_a_large_pack_costs_one_frame_and_the_rest_comes_back() {
 fn without_a_key_what_is_encrypted_is_counted_and_a_wrong_key_is_named() {
     let sample = Sample::encrypted(14);
     let new = sample.at("new");
-    salvage(&sample.archive(), &new, &[]).expect(64);
+    let closed = salvage(&sample.archive(), &new, &[]).expect(64);
+    assert!(closed.text().contains("files are encrypted: give --identity"), "{closed}");
     let stranger = sample.at("stranger");
     let wrong = salvage(&sample.archive(), &new, &["--identity", stranger.to_str().unwrap()]).expect(2);
     assert!(wrong.text().contains("none of the keys given opens any of them"), "{wrong}");

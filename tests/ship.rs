@@ -71,7 +71,10 @@ impl Sample {
 
     fn shipping(&self, disks: &[&Path], more: &[&str]) -> Command {
         let mut command = on(&self.archive(), "ship", more);
-        for disk in disks {
+        // Both ways of naming several.
+        let (first, others) = disks.split_at(disks.len().min(2));
+        command.arg("--to").args(first);
+        for disk in others {
             command.arg("--to").arg(disk);
         }
         command

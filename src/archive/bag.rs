@@ -217,6 +217,11 @@ pub fn digest_of(store: &dyn Store, name: &str, size: u64) -> Result<Digest> {
     Ok(hasher.finish())
 }
 
+/// The lines of a manifest that make sense: one that is damaged does not spoil the others.
+pub fn good_lines(text: &[u8]) -> Vec<(Digest, String)> {
+    text.split_inclusive(|b| *b == b'\n').filter_map(|line| parse_manifest(line).ok()).flatten().collect()
+}
+
 /// The lines of a manifest: digest and name.
 ///
 /// # Errors

@@ -145,7 +145,7 @@ class Archive:
     """All packs of an archive: where each object lies, and its bytes."""
 
     def __init__(self, folder, identities=()):
-        self.folder, self.problems = folder, 0
+        self.folder, self.problems, self.gone = folder, 0, 0
         self.keys = [word for file in identities for word in ("-i", file)]
         self.clear = collections.OrderedDict()          # path of an encrypted pack -> its content in a nameless file
         self.frames = []                # (path of the pack, start, end, content size)
@@ -162,10 +162,40 @@ class Archive:
                     self.scan(os.path.join(packs, name), not listed or f"data/packs/{name}" in listed)
                 except OSError as why:
                     self.problem(f"pack {name}: {why}")
+        self.removed = self.tombstones(listed)
 
     def problem(self, text):
         self.problems += 1
         say("damaged: " + text)
+
+    def missing(self, digest, text):
+        """An object cannot be had: damage, or what a tombstone says (docs/format.md section 12)."""
+        if not isinstance(digest, str) or digest not in self.removed:
+            return self.problem(text)
+        self.gone += 1
+        return say(f"removed for good, says {self.removed[digest]}: {text}")
+
+    def tombstones(self, listed):
+        """{digest of an object that was removed for good: the file that says so}. That it is signed is for ssh-keygen to check."""
+        removed = {}
+        for name in listed:
+            if name.startswith("data/tombstones/") and name.endswith((".json", ".json.age")):
+                try:
+                    with open(self.path(name), "rb") as file:
+                        said = json.loads(self.decrypted(file.read(), name))
+                    removed.update((digest, name) for digest in said["objects"])
+                except (Damage, ValueError, OSError, LookupError, TypeError, AttributeError, RecursionError) as why:
+                    self.problem(f"{name}: {why}")
+        return removed
+
+    def decrypted(self, data, name):
+        """What a small file holds."""
+        if not name.endswith(".age"):
+            return data
+        run = subprocess.run(["age", "-d", *self.keys], input=data, capture_output=True, check=False)
+        if run.returncode:
+            raise Damage((run.stderr.decode(errors="replace").strip().splitlines() or ["age fails"])[0])
+        return run.stdout
 
     def opened(self, path, complain=None):
         """A pack to read from. age gives what comes before a damage, and that is used; the last packs are kept."""
@@ -353,7 +383,7 @@ class Archive:
                     raise Damage("it has no digest")
                 self.write(bytes.fromhex(digest), file)
             except Damage as why:
-                self.problem(f"{what}: {why}")
+                self.missing(digest, f"{what}: {why}")
                 return
             file.seek(0)
             for line in iter(lambda: file.readline(LINE_MAX), b""):
@@ -379,12 +409,7 @@ class Archive:
                         raise Damage("not a snapshot that this program can read")
                     if hashlib.sha256(data).hexdigest()[:12] != base.rpartition("-")[2]:
                         raise Damage("its SHA-256 is not the one in its name")
-                    if encrypted:
-                        run = subprocess.run(["age", "-d", *self.keys], input=data, capture_output=True, check=False)
-                        if run.returncode:
-                            raise Damage(run.stderr.decode(errors="replace").strip().splitlines()[0] or "age fails")
-                        data = run.stdout
-                    root = json.loads(data)
+                    root = json.loads(self.decrypted(data, name))
                     if root.get("version") != 1 or not all(isinstance(a, dict) for a in root["accounts"]):
                         raise Damage("its version is not known to this program")
                     roots[base] = root
@@ -572,9 +597,9 @@ def check(archive, roots):
             for collection in archive.lines(account.get("listing"), f"collections of {account.get('account')}"):
                 what = f"snapshot {name}: {account.get('account')}: {collection.get('path')}"
                 lines = archive.lines(collection.get("listing"), what)
-                missing = [line for line in [*lines, *originals_of(collection)] if line.get("sha256") not in good]
+                missing = [line for line in [*lines, *originals_of(collection)] if str(line.get("sha256")) not in good]
                 for line in missing:
-                    archive.problem(f"{what}: item {line.get('sha256')} is missing or damaged")
+                    archive.missing(line.get("sha256"), f"{what}: item {line.get('sha256')} is missing or damaged")
     return len(good)
 
 
@@ -616,8 +641,9 @@ def main():
     roots = archive.snapshots()
     if args.check:
         good = check(archive, roots)
-        print(f"{good} objects and {len(roots)} snapshots are good, {archive.problems} problems")
-        return 1 if archive.problems or not roots else 0
+        gone = f", {archive.gone} removed for good" if archive.gone else ""
+        print(f"{good} objects and {len(roots)} snapshots are good, {archive.problems} problems{gone}")
+        return 1 if archive.problems or archive.gone or not roots else 0
     if args.objects:
         restore = objects(archive, args.out)
     else:
@@ -640,7 +666,7 @@ def main():
           f"{archive.problems} other problems")
     if archive.problems and not args.objects:
         say("--objects takes out all that can still be read, whether a listing names it or not")
-    return 1 if restore.failed or archive.problems else 0
+    return 1 if restore.failed or archive.problems or archive.gone else 0
 
 
 if __name__ == "__main__":

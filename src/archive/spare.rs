@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;
 
-use super::bag::{MANIFEST, MANIFEST_MAX_BYTES, SMALL_FOLDERS, TAG_FILES, parse_manifest};
+use super::bag::{MANIFEST, MANIFEST_MAX_BYTES, SMALL_FOLDERS, TAG_FILES, good_lines};
 use super::{Findings, tags};
 use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
@@ -17,8 +17,8 @@ use crate::store::{LocalStore, Store};
 pub const FILE: &str = "parity/spare.tar";
 /// Largest copy, and largest file in it: what is larger has no copy.
 const MAX_BYTES: u64 = 512 << 20;
-/// Where what lay in the place of a mended file goes.
-const DAMAGED: &str = "damaged";
+/// Where what lay in the place of a mended file goes, until the archive is found intact.
+pub(crate) const DAMAGED: &str = "damaged";
 
 /// Is there a copy?
 ///
@@ -81,18 +81,13 @@ fn read(store: &dyn Store, name: &str) -> Result<Option<Vec<u8>>> {
 
 /// The small files that the manifests list, and the digests that they must have.
 fn small(tag_manifest: &[u8], manifest: &[u8]) -> BTreeMap<String, Digest> {
-    let (tag_lines, payload) = (lines(tag_manifest), lines(manifest));
+    let (tag_lines, payload) = (good_lines(tag_manifest), good_lines(manifest));
     let around = tag_lines.into_iter().filter(|(_, name)| !TAG_FILES.contains(&name.as_str()) && !name.starts_with("data/"));
     // Roots have recovery data of their own.
     let folders = SMALL_FOLDERS.map(|folder| format!("{folder}/")).into_iter().filter(|folder| folder != "data/snapshots/");
     let folders: Vec<String> = folders.collect();
     let payload = payload.into_iter().filter(|(_, name)| folders.iter().any(|folder| name.starts_with(folder)));
     around.chain(payload).filter(|(_, name)| tags::is_plain(name)).map(|(digest, name)| (name, digest)).collect()
-}
-
-/// The lines of a manifest that make sense.
-fn lines(manifest: &[u8]) -> Vec<(Digest, String)> {
-    manifest.split_inclusive(|b| *b == b'\n').filter_map(|line| parse_manifest(line).ok()).flatten().collect()
 }
 
 /// What the copy holds, as far as it can be read.
@@ -115,6 +110,16 @@ fn entries(store: &dyn Store) -> Result<HashMap<String, Vec<u8>>> {
     Ok(held)
 }
 
+/// A name that is free for what lies in the place of a file.
+///
+/// # Errors
+/// Never in practice.
+pub(crate) fn aside(name: &str, is_free: &dyn Fn(&str) -> bool) -> Result<String> {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let aside = (1..).map(|n| format!("{DAMAGED}/{last}.{n}")).find(|aside| is_free(aside));
+    aside.ok_or_else(|| Error::new(Kind::Internal, "no name is free for a damaged file"))
+}
+
 /// Puts back what is not as a manifest lists it and lies in the copy so; what lay there goes to `damaged/`. Gives the files. For whoever
 /// holds the writer's lock.
 ///
@@ -132,9 +137,7 @@ pub(crate) fn mend(store: &LocalStore) -> Result<Vec<String>> {
         let Some(bytes) = copies.remove(&name).filter(|bytes| Digest::of(bytes) == digest) else { continue };
         if is.is_some() {
             let taken = store.list(DAMAGED)?;
-            let last = name.rsplit('/').next().unwrap_or(&name);
-            let free = (1..).map(|n| format!("{DAMAGED}/{last}.{n}")).find(|aside| taken.iter().all(|file| file.name != *aside));
-            store.rename(&name, &free.unwrap_or_default())?;
+            store.rename(&name, &aside(&name, &|aside| taken.iter().all(|file| file.name != aside))?)?;
         }
         mended.push((name, bytes));
     }

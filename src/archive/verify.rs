@@ -292,11 +292,11 @@ fn objects(archive: &Archive, found: &mut Findings, monitor: &dyn Monitor) -> Re
         let frames: Vec<Frame> = some.par_iter().map(|work| frame(archive, work, monitor)).collect();
         for (frame, work) in frames.into_iter().zip(some) {
             found.objects += frame.objects;
-            found.damage.extend(frame.damage);
             broken.extend(frame.broken);
             recipes.extend(frame.recipes);
-            if frame.is_read {
-                read.insert((work.pack, work.frame.offset));
+            match frame.damage {
+                Some(damage) => found.damage.push(damage),
+                None => _ = read.insert((work.pack, work.frame.offset)),
             }
         }
         if recipes.iter().map(|r: &Found| r.recipe.len()).sum::<usize>() > RECIPES_BYTES {
@@ -319,8 +319,8 @@ fn objects(archive: &Archive, found: &mut Findings, monitor: &dyn Monitor) -> Re
 /// What was found in a frame.
 #[derive(Default)]
 struct Frame {
-    is_read: bool,
     objects: u64,
+    /// Why it could not be read.
     damage: Option<String>,
     broken: Vec<(Digest, String)>,
     recipes: Vec<Found>,
@@ -346,7 +346,6 @@ fn frame(archive: &Archive, work: &Work, monitor: &dyn Monitor) -> Frame {
     let digests = Digest::of_each(&stored.iter().map(|span| data(span)).collect::<Vec<_>>());
     let wrong = stored.iter().zip(digests).filter(|(span, digest)| span.digest != *digest);
     Frame {
-        is_read: true,
         objects: spans.len() as u64,
         damage: None,
         broken: wrong.map(|(span, _)| not_whole(span.digest, Error::damage(WRONG_DIGEST))).collect(),

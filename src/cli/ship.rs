@@ -39,8 +39,8 @@ pub(super) struct Args {
     /// The archive
     #[arg(value_name = "DIR")]
     archive: PathBuf,
-    /// Folder of a mounted disk; may be given again
-    #[arg(long, value_name = "MOUNT", required = true)]
+    /// Folders of mounted disks
+    #[arg(long, value_name = "MOUNT", required = true, num_args = 1..)]
     to: Vec<PathBuf>,
     /// Bytes to put on a disk at most, such as 900G or 4.7GB (K, M, G, T: times 1000; KiB, MiB, ...: times 1024); its free space otherwise
     #[arg(long, value_name = "SIZE", value_parser = size)]

@@ -144,20 +144,18 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
 
 /// The options in use, for the report; none of them is a secret.
 fn options_of(args: &Args, root: &Root) -> BTreeMap<String, String> {
-    let mut options =
-        BTreeMap::from([("level".to_owned(), args.level.to_string()), ("reread".to_owned(), args.reread.to_string())]);
     let paths = |paths: &[PathBuf]| paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
     let accounts: Vec<String> = args.accounts.iter().map(|(name, path)| format!("{name}={}", path.display())).collect();
     let directory: Vec<PathBuf> = args.directory.iter().map(|input| input.path.clone()).collect();
-    let more = [
+    report::options([
+        ("level", args.level.to_string()),
+        ("reread", args.reread.to_string()),
         ("paths", paths(&args.paths)),
         ("account", accounts.join(", ")),
         ("directory", paths(&directory)),
         ("as", args.format.map(|format| format.to_string()).unwrap_or_default()),
         ("encrypted for", root.recipients.join(", ")),
-    ];
-    options.extend(more.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value)));
-    options
+    ])
 }
 
 /// The directory that the named files and those beside the mail make; none where there are no such files.

@@ -39,29 +39,30 @@ impl KeyArgs {
 
     /// What was given, and what was asked for because it is needed.
     pub(super) fn keys(&self, archive: &Path) -> Result<Keys> {
-        let passphrase = match &self.passphrase_file {
-            Some(file) => Some(Secret::from_file(file)?),
-            None if std::io::stdin().is_terminal() && self.needs_passphrase(archive)? => Some(Secret::ask("Passphrase: ")?),
-            None => None,
-        };
-        Keys::new(&self.identities, passphrase)
+        self.asking(|| self.needs_passphrase(archive))
     }
 
     /// The same for a folder of which nothing is known, such as what is left of an archive.
     pub(super) fn keys_for_heap(&self, folder: &Path) -> Result<Keys> {
-        let encrypted = self.identities.iter().any(|file| Keys::is_encrypted(file));
-        let needed = encrypted || self.identities.is_empty() && folder.join(vault::KEY_FILE).is_file();
+        self.asking(|| Ok(self.is_encrypted() || self.identities.is_empty() && folder.join(vault::KEY_FILE).is_file()))
+    }
+
+    fn asking(&self, needs_passphrase: impl FnOnce() -> Result<bool>) -> Result<Keys> {
         let passphrase = match &self.passphrase_file {
             Some(file) => Some(Secret::from_file(file)?),
-            None if needed && std::io::stdin().is_terminal() => Some(Secret::ask("Passphrase: ")?),
+            None if std::io::stdin().is_terminal() && needs_passphrase()? => Some(Secret::ask("Passphrase: ")?),
             None => None,
         };
         Keys::new(&self.identities, passphrase)
     }
 
+    /// Is one of the files with a key encrypted itself?
+    fn is_encrypted(&self) -> bool {
+        self.identities.iter().any(|file| Keys::is_encrypted(file))
+    }
+
     fn needs_passphrase(&self, archive: &Path) -> Result<bool> {
         let store = LocalStore::new(archive);
-        Ok(self.identities.iter().any(|file| Keys::is_encrypted(file))
-            || self.identities.is_empty() && vault::is_encrypted(&store)? && vault::has_passphrase(&store)?)
+        Ok(self.is_encrypted() || self.identities.is_empty() && vault::is_encrypted(&store)? && vault::has_passphrase(&store)?)
     }
 }

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::imap::Connection;
 use crate::model::printable;
 use crate::monitor::{Monitor as _, Terminal};
-use crate::proof::events::{self, EventType};
+use crate::proof::events::EventType;
 use crate::replay::journal::Journal;
 use crate::replay::plan::{self, AccountPlan, ForecastFile, Plan};
 use crate::report::{self, Class, Compared, Example, Fixity, Outcome, Report};
@@ -117,14 +117,8 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
         let example = Example { account: String::new(), folder: String::new(), place: String::new(), detail };
         builder.exception(Class::Note, "not compared: the server speaks no DAV", example)?;
     }
-    builder.event(report::Event {
-        at: jiff::Timestamp::now(),
-        event: EventType::Validation.term().to_owned(),
-        agent: format!("{}, {} {}", events::agent(), env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
-        root: Some(snapshot.digest),
-        medium: None,
-        outcome: "this comparison; see the verdict".to_owned(),
-    });
+    let outcome = "this comparison; see the verdict".to_owned();
+    builder.event(report::just_now(EventType::Validation, snapshot.digest, outcome));
     let report = builder.finish()?;
     let ended = tell(args, &report, out);
     if args.record {
@@ -136,15 +130,12 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
 
 /// The options in use, for the report; none of them is a secret.
 fn options(args: &Args) -> BTreeMap<String, String> {
-    let mut options = BTreeMap::from([("plan".to_owned(), args.plan.display().to_string())]);
-    if !args.accounts.is_empty() {
-        options.insert("account".to_owned(), args.accounts.join(", "));
-    }
-    if let Some(sample) = args.sample {
-        options.insert("sample".to_owned(), sample.to_string());
-        options.insert("seed".to_owned(), args.seed.to_string());
-    }
-    options
+    report::options([
+        ("plan", args.plan.display().to_string()),
+        ("account", args.accounts.join(", ")),
+        ("sample", args.sample.map(|sample| sample.to_string()).unwrap_or_default()),
+        ("seed", args.sample.map(|_| args.seed.to_string()).unwrap_or_default()),
+    ])
 }
 
 fn describe(args: &Args, plan: &Plan, builder: &mut report::Builder) {

@@ -121,16 +121,14 @@ pub(super) fn run(args: Args, out: &mut Output<'_>) -> Result<u8> {
 
 /// The options in use, for the report; none of them is a secret.
 fn options(args: &Args) -> BTreeMap<String, String> {
-    let level = if args.full { "full" } else { "quick" };
-    let mut options = BTreeMap::from([("level".to_owned(), level.to_owned()), ("record".to_owned(), args.record.to_string())]);
     let keys: Vec<String> = args.signed_by.iter().map(|file| file.display().to_string()).collect();
-    let more = [
+    report::options([
+        ("level", if args.full { "full" } else { "quick" }.to_owned()),
+        ("record", args.record.to_string()),
         ("snapshot", args.snapshot.clone().unwrap_or_default()),
         ("signed by", keys.join(", ")),
         ("since", args.since.clone().unwrap_or_default()),
-    ];
-    options.extend(more.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value)));
-    options
+    ])
 }
 
 /// Has each of the keys signed the root? What is missing is damage; what is there is told in words.

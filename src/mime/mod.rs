@@ -3,6 +3,7 @@
 //! The slicing need not be right about MIME, only honest: the ranges lie in order, never overlap, and whoever uses them proves that
 //! the pieces give the message back. It runs in one pass with bounded depth, whatever the message says of itself.
 
+mod crlf;
 mod dates;
 mod facts;
 mod state_lines;
@@ -11,6 +12,7 @@ use std::ops::Range;
 
 use memchr::{memchr, memmem};
 
+pub use crlf::{CrlfWriter, bare_line_feeds};
 pub(crate) use dates::{DAYS, MONTHS};
 pub use dates::{internal_date, parse_date};
 pub use facts::{HEADER_NOTES, HeaderFacts, header_facts};
@@ -147,11 +149,6 @@ pub fn leaves(message: &[u8]) -> Vec<Leaf> {
         }
     }
     leaves
-}
-
-/// Where in `bytes` a LF stands without a CR before it; `after_cr` says whether the bytes before these ended in one.
-pub fn bare_line_feeds(bytes: &[u8], after_cr: bool) -> impl Iterator<Item = usize> + '_ {
-    memchr::memchr_iter(b'\n', bytes).filter(move |&lf| !if lf == 0 { after_cr } else { bytes[lf - 1] == b'\r' })
 }
 
 #[cfg(test)]

@@ -11,4 +11,4 @@ pub use collection::{CollectionHead, CollectionKind, CollectionPath};
 pub use digest::{Digest, Hasher};
 pub use ledger::{Exception, Ledger, Outcome};
 pub use placement::{DateRule, Flag, Form, InternalDate, Place, Placement};
-pub use text::{printable, printable_json, printable_lines, safe_file_name, safe_file_name_of_bytes, spreadsheet_safe};
+pub use text::{line_of, printable, printable_json, printable_lines, safe_file_name, safe_file_name_of_bytes, spreadsheet_safe};

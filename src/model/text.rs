@@ -24,6 +24,11 @@ pub fn printable(text: &str) -> String {
     out
 }
 
+/// The line of a text in which a byte stands, from 1.
+pub fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes()[..offset.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1
+}
+
 /// JSON in which such characters, which can only stand in its strings, are written as `\uXXXX`: the same value, fit for a
 /// console.
 pub fn printable_json(json: &str) -> String {

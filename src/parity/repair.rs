@@ -28,9 +28,6 @@ use crate::proof::{
 use crate::store::{LocalStore, Store, StoredFile, Upload};
 use crate::vault::{self, Keys, Vault};
 
-/// Where damaged files lie until the archive is found intact.
-const DAMAGED: &str = "damaged";
-
 /// A file that was mended.
 #[derive(Debug, serde::Serialize)]
 pub struct Mended {
@@ -120,10 +117,10 @@ pub fn repair(path: &Path, keys: &Keys, monitor: &dyn Monitor) -> Result<Repaire
     proof::check(&archive, &mut report.findings)?;
     if report.findings.damage.is_empty() && report.lacking.is_empty() {
         let _lock = store.lock()?;
-        for file in store.list(DAMAGED)? {
+        for file in store.list(spare::DAMAGED)? {
             store.discard(&file.name)?;
         }
-        store.remove_empty(DAMAGED)?;
+        store.remove_empty(spare::DAMAGED)?;
     }
     Ok(report)
 }
@@ -176,7 +173,7 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn look(store: &'a LocalStore, sets: &'a [Set], removed: HashSet<String>, monitor: &dyn Monitor) -> Result<Self> {
         let mut files = stored(store)?;
-        files.extend(store.list(DAMAGED)?);
+        files.extend(store.list(spare::DAMAGED)?);
         monitor.phase("look", Some(files.iter().map(|f| f.size).sum()));
         let seen: Vec<Seen> = files
             .into_par_iter()
@@ -345,9 +342,8 @@ impl<'a> Bench<'a> {
     /// Moves a file to the folder for damaged ones, under a name that is free there.
     fn set_aside(&mut self, name: &str) -> Result<Option<String>> {
         let Some(at) = self.seen.iter().position(|s| s.file.name == name) else { return Ok(None) };
-        let free = |aside: &String| self.seen.iter().all(|s| s.file.name != *aside);
-        let aside = (1..).map(|n| format!("{DAMAGED}/{}.{n}", last(name))).find(free);
-        let aside = aside.ok_or_else(|| Error::new(Kind::Internal, "no name is free for a damaged file"))?;
+        let free = |aside: &str| self.seen.iter().all(|s| s.file.name != aside);
+        let aside = spare::aside(name, &free)?;
         self.store.rename(name, &aside)?;
         if let Some(seen) = self.seen.get_mut(at) {
             seen.file.name.clone_from(&aside);
@@ -440,9 +436,14 @@ fn is_named(name: &str, digest: &Digest) -> bool {
 /// is listed as it lies there.
 fn other_tags(store: &dyn Store, written: &mut Vec<(String, Vec<u8>)>) -> Result<Vec<(Digest, String)>> {
     let mut tags = tag_lines(store)?;
-    // Beside the bag files only records of events lie at the top: any other name there is one of these with damage in its line.
+    // Beside the bag files only records of events lie at the top: another name there, of which there is no file, is one of these with damage in
+    // its line.
+    let top: HashSet<String> = store.list("")?.into_iter().map(|file| file.name).collect();
     let is_record = |name: &str| name.strip_prefix("events.").is_some_and(|rest| rest.ends_with("jsonl"));
-    tags.retain(|(_, name)| tags::is_plain(name) && (name.contains('/') || is_record(name)));
+    let is_bag_file = |name: &str| bag::TAG_FILES.contains(&name);
+    tags.retain(|(_, name)| {
+        tags::is_plain(name) && !is_bag_file(name) && (name.contains('/') || is_record(name) || top.contains(name))
+    });
     let good: HashSet<String> = signature::all(store)?.0.into_iter().filter(Signature::holds).map(|s| s.file).collect();
     for (digest, name) in bag::in_tag_folders(store)? {
         match tags.iter_mut().find(|(_, listed)| *listed == name) {
@@ -466,12 +467,7 @@ fn other_tags(store: &dyn Store, written: &mut Vec<(String, Vec<u8>)>) -> Result
 
 /// The lines of the tag manifest that make sense.
 fn tag_lines(store: &dyn Store) -> Result<Vec<(Digest, String)>> {
-    Ok(good_lines(&store.read(tags::FILE, bag::MANIFEST_MAX_BYTES)?.unwrap_or_default()))
-}
-
-/// The lines of a manifest that make sense: one that is damaged does not spoil the others.
-fn good_lines(text: &[u8]) -> Vec<(Digest, String)> {
-    text.split_inclusive(|b| *b == b'\n').filter_map(|line| bag::parse_manifest(line).ok()).flatten().collect()
+    Ok(bag::good_lines(&store.read(tags::FILE, bag::MANIFEST_MAX_BYTES)?.unwrap_or_default()))
 }
 
 /// Is the file what its name says?
@@ -490,7 +486,7 @@ fn read_bag(store: &dyn Store) -> Result<(Vec<(Digest, String)>, bool)> {
         let wanted = tags.iter().find(|(_, n)| n == name).map(|(d, _)| *d);
         is_whole &= bytes.as_ref().map(|b| Digest::of(b)) == wanted && wanted.is_some();
         if name == bag::MANIFEST {
-            lines = good_lines(&bytes.unwrap_or_default());
+            lines = bag::good_lines(&bytes.unwrap_or_default());
         }
     }
     Ok((lines, is_whole))

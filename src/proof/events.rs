@@ -167,7 +167,7 @@ impl Event {
 }
 
 /// The user and the machine, in words: an encrypted archive shows no address, not even one that only looks like it.
-pub(crate) fn agent() -> String {
+fn agent() -> String {
     let user = ["SUDO_USER", "LOGNAME", "USER"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
     let user = user.unwrap_or_else(|| format!("user {}", rustix::process::getuid().as_raw()));
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();

@@ -171,8 +171,8 @@ pub fn by_policy(
 ) -> Result<ByPolicy> {
     let archive = Archive::open_with(path, keys)?;
     let snapshots = archive.snapshots()?;
-    let (earlier, held) = (earlier(&archive)?, hold::held(archive.vault())?);
-    let gone = earlier.iter().flat_map(|t| &t.listings).map(|gone| (gone.root, gone.account.clone())).collect();
+    let held = hold::held(archive.vault())?;
+    let gone = tombstone::told(archive.vault())?.flat_map(|t| t.listings).map(|gone| (gone.root, gone.account)).collect();
     let rules = policy.outlook(&snapshots, &gone, &held, now);
     let unnamed = policy.unnamed(&snapshots);
     drop(archive);
@@ -197,13 +197,8 @@ pub fn by_policy(
     Ok(ByPolicy { rules, unnamed, done })
 }
 
-/// What was removed before.
-fn earlier(archive: &Archive) -> Result<Vec<Tombstone>> {
-    Ok(tombstone::all(archive.vault())?.into_iter().filter_map(|signed| signed.ok()?.tombstone).collect())
-}
-
 fn plan(archive: &Archive, request: &Request) -> Result<Plan> {
-    let earlier = earlier(archive)?;
+    let earlier: Vec<Tombstone> = tombstone::told(archive.vault())?.collect();
     let went: HashSet<(Digest, &str)> =
         earlier.iter().flat_map(|t| &t.listings).map(|gone| (gone.root, gone.account.as_str())).collect();
     let snapshots = archive.snapshots()?;

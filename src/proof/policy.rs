@@ -13,7 +13,7 @@ use toml::Spanned;
 
 use crate::archive::Snapshot;
 use crate::error::{Error, Kind, Result};
-use crate::model::{Digest, printable};
+use crate::model::{Digest, line_of, printable};
 
 const VERSION: i64 = 1;
 /// Largest file that is read.
@@ -192,8 +192,7 @@ fn keep(rule: &RuleText, span: Range<usize>) -> Result<Keep, (Range<usize>, &'st
 
 /// A refusal that names the line in which the stretch begins.
 fn at(text: &str, span: Option<Range<usize>>, message: String) -> Error {
-    let offset = span.map_or(0, |span| span.start).min(text.len());
-    let line = text.as_bytes()[..offset].iter().filter(|b| **b == b'\n').count() + 1;
+    let line = span.map_or(1, |span| line_of(text, span.start));
     Error::usage(format!("the policy cannot be followed, line {line}: {message}")).hint("mend that line; nothing was removed")
 }
 

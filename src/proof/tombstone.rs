@@ -108,7 +108,10 @@ pub fn all(vault: &Vault) -> Result<Vec<Result<Signed>>> {
 }
 
 /// Those that are good and can be read.
-fn told(vault: &Vault) -> Result<impl Iterator<Item = Tombstone>> {
+///
+/// # Errors
+/// `Kind::Storage` when the archive cannot be read.
+pub(super) fn told(vault: &Vault) -> Result<impl Iterator<Item = Tombstone>> {
     Ok(all(vault)?.into_iter().filter_map(|signed| signed.ok()?.tombstone))
 }
 

@@ -4,16 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::builder::{Builder, FolderId};
 use super::custody;
 use super::header::{archive_identity, header};
-use super::model::{Class, Event, Example, Fixity, Job, Outcome, Report, Source};
+use super::model::{Class, Example, Fixity, Job, Outcome, Report, Source};
 use crate::archive::{Archive, Check, CollectionEntry, Findings, Snapshot};
 use crate::error::{Error, Result};
 use crate::model::{Digest, Exception, Ledger};
-use crate::proof::events;
+use crate::proof::events::EventType;
 use crate::vault::SUFFIX;
 
 /// Begins the report of a job on a snapshot of an archive: header, scope, custody, and the steps that anybody can repeat.
@@ -133,14 +131,8 @@ pub fn of_check(
         snapshot.root.accounts.retain(|account| is_there(&account.listing));
         snapshot.root.leftovers = snapshot.root.leftovers.filter(is_there);
         add_snapshot(&mut builder, archive.0, &snapshot)?;
-        builder.event(Event {
-            at: Timestamp::now(),
-            event: "fixity check".to_owned(),
-            agent: format!("{}, {} {}", events::agent(), env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
-            root: Some(snapshot.digest),
-            medium: None,
-            outcome: format!("this check, {level}: {} damages, {} notes", found.damage.len(), found.warnings.len()),
-        });
+        let outcome = format!("this check, {level}: {} damages, {} notes", found.damage.len(), found.warnings.len());
+        builder.event(custody::just_now(EventType::FixityCheck, snapshot.digest, outcome));
     }
     let report = builder.finish()?;
     if report.verdict.result == Outcome::Fail && found.damage.is_empty() {

@@ -33,7 +33,7 @@ pub(super) fn add_events(builder: &mut Builder, archive: &Archive, snapshot: &Sn
         builder.event(Event {
             at: event.at,
             event: event.kind.term().to_owned(),
-            agent: format!("{}, {}", event.agent, event.tool),
+            agent: by(event),
             root: event.root,
             medium: event.detail.get("medium").and_then(Value::as_str).map(str::to_owned),
             outcome: outcome(event),
@@ -50,6 +50,23 @@ pub(super) fn add_events(builder: &mut Builder, archive: &Archive, snapshot: &Sn
         });
     }
     Ok(captured)
+}
+
+/// The event of the job that the report is of.
+pub fn just_now(kind: EventType, root: Digest, outcome: String) -> Event {
+    let event = events::Event::new(kind, Outcome::Success);
+    Event {
+        at: Timestamp::now(),
+        event: event.kind.term().to_owned(),
+        agent: by(&event),
+        root: Some(root),
+        medium: None,
+        outcome,
+    }
+}
+
+fn by(event: &events::Event) -> String {
+    format!("{}, {}", event.agent, event.tool)
 }
 
 /// How an event ended, with what it tells.

@@ -12,6 +12,11 @@ use crate::archive::{Archive, Snapshot};
 use crate::error::Result;
 use crate::model::{Digest, Hasher};
 
+/// Options for the header, by name; those that were not used are empty and left out.
+pub fn options<const N: usize>(used: [(&str, String); N]) -> BTreeMap<String, String> {
+    used.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
 /// The header of a report that begins now. The options must hold no secret.
 pub fn header(job: Job, archive: Option<ArchiveIdentity>, options: BTreeMap<String, String>) -> Header {
     let created = Timestamp::now();

@@ -18,7 +18,8 @@ mod svg;
 
 pub use builder::{Builder, FolderId};
 pub use capture::{add_findings, add_folder, add_leftovers, add_snapshot, begin, of_check, of_snapshot};
-pub use header::{archive_identity, header};
+pub use custody::just_now;
+pub use header::{archive_identity, header, options};
 pub(crate) use html::Html;
 pub use model::*;
 pub(crate) use svg::bytes as shown_bytes;

@@ -73,6 +73,8 @@ pub(super) struct Heap {
     bytes: u64,
     /// Encrypted files that were opened.
     pub opened: u64,
+    /// Those that were not looked into, for no key was given.
+    pub skipped: u64,
     /// Files with a key that a passphrase opens.
     pub key_files: Vec<Vec<u8>>,
     pub with_recipes: Vec<FrameAt>,
@@ -169,7 +171,7 @@ impl Heap {
 
     /// Opens the files that are encrypted.
     fn open(&mut self, encrypted: &[(usize, u64)], keys: &Keys, done: &mut Salvaged) -> Result<()> {
-        let (mut keys, mut closed, mut skipped) = (keys.clone(), Vec::new(), 0u64);
+        let (mut keys, mut closed) = (keys.clone(), Vec::new());
         for (number, bytes) in encrypted.iter().filter(|(_, bytes)| *bytes <= KEY_FILE_MAX_BYTES) {
             let file = &mut self.files[*number];
             let is_key = |first: Vec<u8>| first[vault::MAGIC.len()..].starts_with(PASSPHRASE);
@@ -189,7 +191,7 @@ impl Heap {
             }
             file.state = State::Closed;
             if keys.is_empty() {
-                skipped += 1;
+                self.skipped += 1;
                 continue;
             }
             match File::open(&file.path).and_then(|f| Loose::open(&f, *bytes, &keys)) {
@@ -208,9 +210,10 @@ impl Heap {
                 .with("files", closed.len())
                 .hint("give the key of one of their recipients; a passphrase needs the file keys/archive.key.age too"));
         }
-        if skipped > 0 {
+        if self.skipped > 0 {
             done.damage.push(format!(
-                "{skipped} encrypted files were skipped, for no key was given: --identity or --passphrase-file opens them"
+                "{} encrypted files were skipped, for no key was given: --identity or --passphrase-file opens them",
+                self.skipped
             ));
         }
         done.damage.extend(closed);

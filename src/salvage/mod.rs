@@ -116,8 +116,14 @@ pub fn salvage(broken: &Path, new: &Path, keys: &Keys, cover: Cover, monitor: &d
         Ok(())
     })?;
     if done.objects == 0 && done.kept.is_empty() && done.remade.is_empty() {
-        return Err(Error::usage("there is nothing in this folder that could be salvaged: no whole frame of a pack, no root")
-            .with("folder", broken.display()));
+        let nothing = Error::usage("there is nothing in this folder that could be salvaged: no whole frame of a pack, no root")
+            .with("folder", broken.display());
+        return Err(match heap.skipped {
+            0 => nothing,
+            skipped => {
+                nothing.hint(format!("{skipped} files are encrypted: give --identity or --passphrase-file, which opens them"))
+            }
+        });
     }
     LocalStore::new(new).discard(MARK)?;
     done.damage.sort();

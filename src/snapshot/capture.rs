@@ -1,6 +1,6 @@
 //! One item at a time: read it, take it apart, and write its line of the listing. Runs on all cores side by side.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ thread_local! {
     /// For the bytes of the next file: memory that is used again costs no page faults.
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     /// For its CRLF form.
-    static CRLF: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static CRLF: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What there is to do.
@@ -126,16 +126,14 @@ fn capture(mut item: FoundItem, mail: bool) -> Result<Captured> {
 
 /// A message's placement, and what holds it.
 fn message(item: FoundItem, bytes: &[u8]) -> (Placement, Vec<NewObject>) {
-    let crlf = crlf_text(bytes, CRLF.take());
-    let dissected = dissect(bytes, crlf.as_deref());
+    let (dissected, crlf_bytes) = CRLF.with_borrow_mut(|text| {
+        let crlf = crlf_text(bytes, text);
+        (dissect(bytes, crlf.then_some(text.as_slice())), text.len() as u64)
+    });
     let mut placement = placement(item, dissected.digest, bytes.len() as u64, Some(mime::header_facts(bytes)));
-    placement.crlf = match (crlf, dissected.crlf) {
-        (Some(text), Some(sha256)) => {
-            let size = text.len() as u64;
-            CRLF.set(text);
-            Some(Form { sha256, size })
-        }
-        _ => crlf_form(bytes),
+    placement.crlf = match dissected.crlf {
+        Some(sha256) => Some(Form { sha256, size: crlf_bytes }),
+        None => crlf_form(bytes),
     };
     placement.stateless = Stateless::new(bytes).finish();
     (placement, dissected.objects)

@@ -1,6 +1,8 @@
 //! Other forms of a message that are known by digest only: as an IMAP server gives it back, with every line end CR LF, and
 //! without the header lines in which mbox programs keep state.
 
+use std::io::Write as _;
+
 use crate::mime;
 use crate::model::{Form, Hasher};
 
@@ -10,21 +12,12 @@ const BLOCK_BYTES: usize = 1 << 16;
 /// Of longer messages no CRLF form is made in memory.
 const TEXT_MAX_BYTES: usize = 4 << 20;
 
-/// The CRLF form itself, in this buffer; `None` when it is the message as it is, or long.
-pub(super) fn crlf_text(message: &[u8], mut text: Vec<u8>) -> Option<Vec<u8>> {
-    if message.len() > TEXT_MAX_BYTES {
-        return None;
-    }
-    mime::bare_line_feeds(message, false).next()?;
+/// Writes the CRLF form itself into this buffer; not when it is the message as it is, or long.
+pub(super) fn crlf_text(message: &[u8], text: &mut Vec<u8>) -> bool {
     text.clear();
-    let mut at = 0;
-    for lf in mime::bare_line_feeds(message, false) {
-        text.extend_from_slice(&message[at..lf]);
-        text.push(b'\r');
-        at = lf;
-    }
-    text.extend_from_slice(&message[at..]);
-    Some(text)
+    let is_other = message.len() <= TEXT_MAX_BYTES && mime::bare_line_feeds(message, false).next().is_some();
+    // Writing to memory does not fail.
+    is_other && mime::CrlfWriter::new(text).write_all(message).is_ok()
 }
 
 /// The CRLF form of a message in memory, when it differs.
@@ -124,9 +117,10 @@ mod tests {
             crlf.update(&text[cut..]);
             assert_eq!(crlf.finish().unwrap().sha256, Digest::of(b"a\r\nb\r\nc\r\r\n\r\nd"), "cut at {cut}");
         }
-        let made = crlf_text(text, b"rest".to_vec()).unwrap();
+        let mut made = b"rest".to_vec();
+        assert!(crlf_text(text, &mut made));
         assert_eq!(Digest::of(&made), crlf_form(text).unwrap().sha256);
-        assert_eq!((crlf_text(b"a\r\n", Vec::new()), crlf_form(b"a\r\n")), (None, None));
+        assert_eq!((crlf_text(b"a\r\n", &mut made), crlf_form(b"a\r\n")), (false, None));
         let mut same = Crlf::default();
         same.update(b"a\r\n");
         assert_eq!(same.finish(), None);

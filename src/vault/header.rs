@@ -8,7 +8,7 @@ use age::{DecryptError, Decryptor, EncryptError, Encryptor};
 use age_core::format::{FileKey, Stanza};
 use age_core::secrecy::ExposeSecret as _;
 
-use super::keys::{Identity, Recipient};
+use super::keys::{Identity, MAGIC, Recipient};
 use super::stream::{NONCE_BYTES, StreamKey};
 use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
@@ -16,8 +16,6 @@ use crate::model::Digest;
 /// Most bytes of a header with its nonce: room for some hundred recipients.
 pub const HEADER_MAX_BYTES: usize = 64 << 10;
 
-/// What every header begins with.
-const MAGIC: &[u8] = b"age-encryption.org/v1\n";
 /// The stanza that commits to the statement of a root. It opens nothing: whoever reads age files passes over what it does not know.
 const STATEMENT: &str = "floe-statement";
 
@@ -69,7 +67,8 @@ impl age::Recipient for Committed {
 
 /// What the header at the beginning of these bytes commits to: the one line that says so.
 pub fn statement(bytes: &[u8]) -> Option<Digest> {
-    let header = &bytes[..memchr::memmem::find(bytes, b"\n--- ").filter(|_| bytes.starts_with(MAGIC))?];
+    let header = bytes.strip_prefix(MAGIC).filter(|rest| rest.starts_with(b"\n"))?;
+    let header = &header[..memchr::memmem::find(header, b"\n--- ")?];
     let prefix = format!("-> {STATEMENT} ");
     let mut lines = header.split(|b| *b == b'\n').filter_map(|line| line.strip_prefix(prefix.as_bytes()));
     match (lines.next(), lines.next()) {

@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::sync::mpsc::SyncSender;
 
-use super::bytes::CrlfWriter;
 use super::state::{Restated, state_of};
 use super::{Known, MailJob};
 use crate::archive::Archive;
 use crate::error::{Error, Result};
+use crate::mime::CrlfWriter;
 use crate::model::{Hasher, Placement};
 use crate::replay::journal::{Key, Status};
 

@@ -1,41 +1,8 @@
-//! The bytes of messages on their way: line ends made CRLF, and what lies on the target hashed as it streams by.
-
-use std::io::Write;
+//! The bytes of messages on the target, hashed as they stream by.
 
 use crate::error::Result;
 use crate::imap::{Fetched, Messages};
-use crate::mime::bare_line_feeds;
 use crate::model::{Digest, Hasher};
-
-/// Makes every bare LF a CR LF on the way.
-pub(super) struct CrlfWriter<'a> {
-    out: &'a mut dyn Write,
-    after_cr: bool,
-}
-
-impl<'a> CrlfWriter<'a> {
-    pub(super) fn new(out: &'a mut dyn Write) -> Self {
-        CrlfWriter { out, after_cr: false }
-    }
-}
-
-impl Write for CrlfWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let mut from = 0;
-        for at in bare_line_feeds(bytes, self.after_cr) {
-            self.out.write_all(&bytes[from..at])?;
-            self.out.write_all(b"\r")?;
-            from = at;
-        }
-        self.out.write_all(&bytes[from..])?;
-        self.after_cr = bytes.last().map_or(self.after_cr, |last| *last == b'\r');
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.out.flush()
-    }
-}
 
 /// Hashes bytes with those made equal that servers are known to change: NUL and 8-bit bytes, which become 0x80 or `X`.
 #[derive(Default)]
@@ -84,18 +51,6 @@ impl Messages for Found {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bare_line_feeds_become_crlf_wherever_the_pieces_end() {
-        for cut in 0..9 {
-            let bytes = b"a\nb\r\n\n\rc\n";
-            let mut out = Vec::new();
-            let mut crlf = CrlfWriter::new(&mut out);
-            crlf.write_all(&bytes[..cut]).expect("write");
-            crlf.write_all(&bytes[cut..]).expect("write");
-            assert_eq!(out, b"a\r\nb\r\n\r\n\rc\r\n", "cut at {cut}");
-        }
-    }
 
     #[test]
     fn a_message_that_a_server_changed_has_the_same_masked_digest() {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use self::ahead::{BATCHES_READY, HELD_BYTES, Reader, Ready, Standing};
-use self::bytes::{CrlfWriter, Found, Masked};
+use self::bytes::{Found, Masked};
 pub use self::gone::{Gone, Removal, carry_removals};
 pub use self::state::state_of;
 use super::Filled;
@@ -27,6 +27,7 @@ use super::plan::Part;
 use crate::archive::{Archive, CollectionEntry};
 use crate::error::{Error, Kind, Result};
 use crate::imap::{Append, Body, Connection, Sent, Status as ServerStatus, Want, Way, Written, is_keyword};
+use crate::mime::CrlfWriter;
 use crate::model::{Digest, Exception, Outcome, Placement};
 use crate::monitor::Monitor;
 use crate::net::{Pace, patiently};

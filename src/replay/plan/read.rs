@@ -13,7 +13,7 @@ use super::write::VERSION;
 use super::{AccountPlan, Details, FolderPlan, Login, Part, Plan};
 use crate::directory::{self, Action, Condition, FolderRights};
 use crate::error::{Error, Kind, Result};
-use crate::model::{CollectionPath, Digest, printable};
+use crate::model::{CollectionPath, Digest, line_of, printable};
 use crate::net::Address;
 
 #[derive(Deserialize)]
@@ -300,10 +300,6 @@ fn at(text: &str, span: Option<Range<usize>>, message: String) -> Error {
     let line = span.map_or(1, |s| line_of(text, s.start));
     Error::usage(format!("the plan cannot be followed, line {line}: {message}"))
         .hint("mend that line, or make a new plan with floe plan")
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes()[..offset.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1
 }
 
 #[cfg(test)]
