@@ -8,13 +8,13 @@ use crate::model::Digest;
 /// Bytes of frames that are kept.
 const CACHED_BYTES: usize = 96 << 20;
 
-/// Pack and offset.
-type Key = (Digest, u64);
+/// A frame: its pack, and its first byte in it.
+pub(super) type FrameKey = (Digest, u64);
 
 /// The frames used last; may be shared between threads.
 #[derive(Default)]
 pub(super) struct FrameCache {
-    frames: Mutex<Vec<(Key, Arc<Vec<u8>>)>>,
+    frames: Mutex<Vec<(FrameKey, Arc<Vec<u8>>)>>,
 }
 
 impl FrameCache {
@@ -22,7 +22,7 @@ impl FrameCache {
     ///
     /// # Errors
     /// What `read` gives.
-    pub(super) fn get(&self, key: Key, read: impl FnOnce() -> Result<Vec<u8>>) -> Result<Arc<Vec<u8>>> {
+    pub(super) fn get(&self, key: FrameKey, read: impl FnOnce() -> Result<Vec<u8>>) -> Result<Arc<Vec<u8>>> {
         {
             let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(i) = frames.iter().rposition(|(k, _)| *k == key) {
@@ -38,7 +38,7 @@ impl FrameCache {
     }
 
     /// Keeps a frame, and lets go of those that were not used for longest.
-    fn put(&self, key: Key, frame: &Arc<Vec<u8>>) {
+    fn put(&self, key: FrameKey, frame: &Arc<Vec<u8>>) {
         let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
         if frames.iter().any(|(k, _)| *k == key) {
             return;

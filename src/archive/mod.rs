@@ -10,6 +10,7 @@ pub mod index;
 mod known;
 mod listing;
 pub mod merkle;
+mod objects;
 pub mod pack;
 mod reader;
 pub mod recipe;

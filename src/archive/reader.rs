@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::cache::FrameCache;
 use super::index::{Index, Location};
-use super::pack::{self, ObjectForm};
+use super::pack::{self, FrameSpan, ObjectForm};
 use super::recipe::{BlobRef, Recipe};
 use super::{AccountEntry, CollectionEntry, Root, Snapshot};
 use crate::error::{Error, Result};
@@ -227,14 +227,17 @@ impl Archive {
         self.lines(listing, each)
     }
 
+    /// A frame, decompressed.
+    pub(super) fn frame(&self, pack: Digest, span: &FrameSpan) -> Result<Arc<Vec<u8>>> {
+        let read = || pack::read_frame(&self.vault, &pack::pack_name(&pack, self.vault.suffix()), span);
+        self.cache.get((pack, span.offset), read)
+    }
+
     /// The decompressed frame that holds an object, from any place where it can be read, and the object's place in it.
     fn entry(&self, object: Digest) -> Result<(Arc<Vec<u8>>, Location)> {
         let mut failed = None;
         for place in self.index.find(&self.vault, &object)? {
-            let read = self.cache.get((place.pack, place.frame.offset), || {
-                pack::read_frame(&self.vault, &pack::pack_name(&place.pack, self.vault.suffix()), &place.frame)
-            });
-            match read {
+            match self.frame(place.pack, &place.frame) {
                 Ok(frame) if frame.len() as u64 >= u64::from(place.start) + u64::from(place.len) => return Ok((frame, place)),
                 Ok(_) => failed = Some(Error::damage("an object lies outside of its frame")),
                 Err(e) => failed = Some(e),
@@ -247,9 +250,7 @@ impl Archive {
     pub(crate) fn blobs_of(&self, object: Digest) -> Result<Vec<Digest>> {
         let mut blobs = Vec::new();
         for place in self.index.find(&self.vault, &object)?.into_iter().filter(|place| place.form == ObjectForm::Recipe) {
-            let frame = self.cache.get((place.pack, place.frame.offset), || {
-                pack::read_frame(&self.vault, &pack::pack_name(&place.pack, self.vault.suffix()), &place.frame)
-            })?;
+            let frame = self.frame(place.pack, &place.frame)?;
             let recipe = Recipe::parse(data(&frame, &place)).map_err(|e| e.with("object", object))?;
             blobs.extend(recipe.refs().map(|blob| blob.digest));
         }

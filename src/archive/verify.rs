@@ -6,13 +6,13 @@ use rayon::prelude::*;
 
 use super::bag::{MANIFEST, MANIFEST_MAX_BYTES, SMALL_FOLDERS, TAG_FILES, digest_of, parse_manifest};
 use super::merkle::TreesCheck;
-use super::pack::{self, EntrySpan, FrameSpan, ObjectForm, pack_digest};
+use super::objects::{self, Broken};
+use super::pack::{self, pack_digest};
 use super::reader::root_files;
-use super::recipe::{BlobRef, Recipe};
 use super::tags;
 use super::{AccountEntry, Archive, CollectionEntry, Root, Snapshot};
-use crate::error::{Error, Result};
-use crate::model::{Digest, Hasher, Ledger};
+use crate::error::Result;
+use crate::model::{Digest, Ledger};
 use crate::monitor::Monitor;
 use crate::proof::events::FILE as EVENTS;
 use crate::proof::signature::ENDING;
@@ -51,9 +51,6 @@ pub struct Check {
     pub snapshot: Option<String>,
 }
 
-/// Objects that are not whole, and why.
-type Broken = HashMap<Digest, String>;
-
 impl Findings {
     fn add(&mut self, other: Findings) {
         self.files += other.files;
@@ -77,7 +74,7 @@ pub fn verify(archive: &Archive, check: &Check, monitor: &dyn Monitor) -> Result
         return without_key(archive, check, found, monitor);
     }
     index_files(archive, &mut found);
-    let broken = if check.full { objects(archive, &mut found, monitor)? } else { Broken::new() };
+    let broken = if check.full { objects::check(archive, &mut found, monitor)? } else { Broken::new() };
     let snapshots = match &check.snapshot {
         Some(id) => vec![archive.snapshot(Some(id))?],
         None => chain(archive, &mut found)?,
@@ -262,155 +259,6 @@ impl Listings<'_> {
         }
         Ok(())
     }
-}
-
-/// One frame of one pack.
-struct Work {
-    pack: Digest,
-    name: String,
-    frame: FrameSpan,
-}
-
-/// Frames that are read before recipes are followed; a few on each core.
-const FRAMES_AT_ONCE: usize = 16;
-/// Bytes of recipes that are gathered before they are followed.
-const RECIPES_BYTES: usize = 32 << 20;
-/// Larger objects are hashed while they are rebuilt, smaller ones side by side.
-const SMALL_BYTES: u64 = 4 << 20;
-
-/// Rebuilds and hashes every object; gives those that are not whole.
-fn objects(archive: &Archive, found: &mut Findings, monitor: &dyn Monitor) -> Result<Broken> {
-    let mut work = Vec::new();
-    for file in archive.index().packs() {
-        let Some(pack) = pack_digest(&file.name) else { continue };
-        let spans = pack::seek_table(archive.contents(), &file.name, file.size)
-            .unwrap_or_else(|_| pack::walk_frames(archive.contents(), &file.name, file.size));
-        work.extend(spans.into_iter().map(|frame| Work { pack, name: file.name.clone(), frame }));
-    }
-    let (mut broken, mut read, mut recipes) = (Broken::new(), HashSet::new(), Vec::new());
-    for some in work.chunks(FRAMES_AT_ONCE) {
-        let frames: Vec<Frame> = some.par_iter().map(|work| frame(archive, work, monitor)).collect();
-        for (frame, work) in frames.into_iter().zip(some) {
-            found.objects += frame.objects;
-            broken.extend(frame.broken);
-            recipes.extend(frame.recipes);
-            match frame.damage {
-                Some(damage) => found.damage.push(damage),
-                None => _ = read.insert((work.pack, work.frame.offset)),
-            }
-        }
-        if recipes.iter().map(|r: &Found| r.recipe.len()).sum::<usize>() > RECIPES_BYTES {
-            broken.extend(follow(archive, std::mem::take(&mut recipes)));
-        }
-    }
-    broken.extend(follow(archive, recipes));
-    archive.index().each(archive.contents(), &mut |digest, at, _| {
-        if !read.contains(&(at.pack, at.frame.offset)) {
-            broken.entry(digest).or_insert_with(|| format!("object {digest} lies in a frame that cannot be read"));
-        }
-        Ok(())
-    })?;
-    // What another copy still gives is not broken.
-    broken.retain(|digest, _| archive.copy(*digest, &mut std::io::sink()).is_err());
-    found.damage.extend(broken.values().cloned());
-    Ok(broken)
-}
-
-/// What was found in a frame.
-#[derive(Default)]
-struct Frame {
-    objects: u64,
-    /// Why it could not be read.
-    damage: Option<String>,
-    broken: Vec<(Digest, String)>,
-    recipes: Vec<Found>,
-}
-
-/// A recipe, and what it should make.
-struct Found {
-    object: Digest,
-    recipe: Vec<u8>,
-}
-
-/// Reads a frame; hashes what is stored as it is, and hands the recipes out.
-fn frame(archive: &Archive, work: &Work, monitor: &dyn Monitor) -> Frame {
-    let read = pack::read_frame(archive.contents(), &work.name, &work.frame);
-    let read = read.and_then(|frame| Ok((pack::entries(&frame)?, frame)));
-    monitor.advance(0, u64::from(work.frame.compressed));
-    let (spans, frame) = match read {
-        Ok(read) => read,
-        Err(e) => return Frame { damage: Some(e.to_string()), ..Frame::default() },
-    };
-    let data = |span: &EntrySpan| frame.get(span.start..span.start + span.len).unwrap_or_default();
-    let (recipes, stored): (Vec<&EntrySpan>, Vec<&EntrySpan>) = spans.iter().partition(|s| s.form == ObjectForm::Recipe);
-    let digests = Digest::of_each(&stored.iter().map(|span| data(span)).collect::<Vec<_>>());
-    let wrong = stored.iter().zip(digests).filter(|(span, digest)| span.digest != *digest);
-    Frame {
-        objects: spans.len() as u64,
-        damage: None,
-        broken: wrong.map(|(span, _)| not_whole(span.digest, Error::damage(WRONG_DIGEST))).collect(),
-        recipes: recipes.iter().map(|span| Found { object: span.digest, recipe: data(span).to_vec() }).collect(),
-    }
-}
-
-const WRONG_DIGEST: &str = "an object's bytes do not have its digest";
-
-fn not_whole(object: Digest, why: Error) -> (Digest, String) {
-    (object, why.with("object", object).to_string())
-}
-
-/// Follows recipes, those together that need the same frame, which is then decompressed once; gives what they do not make.
-fn follow(archive: &Archive, recipes: Vec<Found>) -> Vec<(Digest, String)> {
-    let main_frame = |found: &Found| {
-        let largest = Recipe::parse(&found.recipe).ok()?.refs().copied().max_by_key(|blob| blob.size)?;
-        let place = archive.index().find(archive.contents(), &largest.digest).ok()?.pop()?;
-        Some((place.pack, place.frame.offset))
-    };
-    let mut placed: Vec<(Option<(Digest, u64)>, Found)> = recipes.into_par_iter().map(|r| (main_frame(&r), r)).collect();
-    placed.sort_by_key(|(frame, found)| (*frame, found.object));
-    placed.par_chunk_by(|a, b| a.0 == b.0).flat_map_iter(|same| make(archive, same.iter().map(|(_, found)| found))).collect()
-}
-
-/// Makes the objects; gives those that are not what they should be.
-fn make<'a>(archive: &Archive, recipes: impl Iterator<Item = &'a Found>) -> Vec<(Digest, String)> {
-    let (mut broken, mut made, mut bytes) = (Vec::new(), Vec::new(), 0);
-    for found in recipes {
-        match rebuilt(archive, found) {
-            Ok(Some(object)) => {
-                bytes += object.len() as u64;
-                made.push((found.object, object));
-            }
-            Ok(None) => {}
-            Err(e) => broken.push(not_whole(found.object, e)),
-        }
-        if bytes > SMALL_BYTES {
-            broken.extend(hash(std::mem::take(&mut made)));
-            bytes = 0;
-        }
-    }
-    broken.extend(hash(made));
-    broken
-}
-
-/// Hashes objects; gives those that have another digest.
-fn hash(made: Vec<(Digest, Vec<u8>)>) -> impl Iterator<Item = (Digest, String)> {
-    let digests = Digest::of_each(&made.iter().map(|(_, bytes)| bytes.as_slice()).collect::<Vec<_>>());
-    let wrong = made.into_iter().zip(digests).filter(|((object, _), digest)| object != digest);
-    wrong.map(|((object, _), _)| not_whole(object, Error::damage(WRONG_DIGEST)))
-}
-
-/// The bytes of a small object, not hashed yet; of a large one nothing, for it is hashed here.
-fn rebuilt(archive: &Archive, found: &Found) -> Result<Option<Vec<u8>>> {
-    let recipe = Recipe::parse(&found.recipe)?;
-    let fetch = &mut |blob: &BlobRef, give: &mut dyn FnMut(&[u8])| archive.fetch(blob, give);
-    if recipe.size <= SMALL_BYTES {
-        let mut bytes = Vec::with_capacity(recipe.size as usize);
-        recipe.rebuild(fetch, &mut bytes)?;
-        return Ok(Some(bytes));
-    }
-    let mut hasher = Hasher::new();
-    recipe.rebuild(fetch, &mut hasher)?;
-    if hasher.finish() == found.object { Ok(None) } else { Err(Error::damage(WRONG_DIGEST)) }
 }
 
 /// Do the index files and the seek tables of the packs agree? A useless index loses nothing: the packs are read instead.

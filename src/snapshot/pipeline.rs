@@ -12,7 +12,7 @@ use super::capture::{Captured, Task, WHOLE_BYTES, capture_stream, original_strea
 use super::dissect::NewObject;
 use super::seen::{Key, OldLines, Records, SeenCollection, SeenWriter};
 use crate::archive::merkle::{ListingTree, Merkle, TreesWriter};
-use crate::archive::{CollectionEntry, ListingWriter, Original, Writer, line};
+use crate::archive::{AccountEntry, CollectionEntry, ListingWriter, Original, Writer, line};
 use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionHead, CollectionKind, Digest, Exception, Ledger, Outcome, Place};
 use crate::monitor::Monitor;
@@ -52,6 +52,8 @@ enum Step {
     End,
     /// A collection that is as it was, with its records.
     Unchanged(Box<SeenCollection>, Vec<u8>),
+    /// All collections of this account came before.
+    EndAccount(String),
 }
 
 /// A collection about to be captured.
@@ -91,6 +93,9 @@ pub(super) struct Pipeline<'a> {
     open: Option<Open>,
     /// Finished collections of the account at the front, in order.
     finished: Vec<CollectionEntry>,
+    accounts: Vec<AccountEntry>,
+    /// Collections whose ledger does not balance, in words.
+    unbalanced: Vec<String>,
     seen: SeenWriter,
     trees: TreesWriter,
 }
@@ -99,8 +104,8 @@ impl<'a> Pipeline<'a> {
     pub(super) fn new(writer: &'a mut Writer, monitor: &'a dyn Monitor) -> Result<Self> {
         let seen = SeenWriter::new(writer)?;
         let trees = TreesWriter::open(writer)?;
-        let (queue, finished) = (VecDeque::new(), Vec::new());
-        Ok(Pipeline { writer, monitor, queue, queued_bytes: 0, open: None, finished, seen, trees })
+        let (queue, finished, accounts, unbalanced) = Default::default();
+        Ok(Pipeline { writer, monitor, queue, queued_bytes: 0, open: None, finished, accounts, unbalanced, seen, trees })
     }
 
     /// The archive.
@@ -135,14 +140,17 @@ impl<'a> Pipeline<'a> {
         self.push(Step::Unchanged(Box::new(seen), records))
     }
 
-    /// Waits for everything in the queue, and gives the collections finished since the last time.
-    pub(super) fn end_account(&mut self, account: &str) -> Result<Vec<CollectionEntry>> {
+    /// All collections of the account were handed over.
+    pub(super) fn end_account(&mut self, account: &str) -> Result<()> {
+        self.push(Step::EndAccount(account.to_owned()))
+    }
+
+    /// Waits for everything in the queue; gives the accounts, and the collections whose ledger does not balance, in words.
+    pub(super) fn end_accounts(&mut self) -> Result<(Vec<AccountEntry>, Vec<String>)> {
         while !self.queue.is_empty() {
             self.take()?;
         }
-        self.seen.account(account)?;
-        self.trees.account(account, &self.finished)?;
-        Ok(std::mem::take(&mut self.finished))
+        Ok((std::mem::take(&mut self.accounts), std::mem::take(&mut self.unbalanced)))
     }
 
     fn push(&mut self, step: Step) -> Result<()> {
@@ -207,6 +215,7 @@ impl<'a> Pipeline<'a> {
                 self.finished.push(seen.entry.clone());
                 self.seen.keep(*seen, &records)
             }
+            Some(Step::EndAccount(account)) => self.account(account),
         }
     }
 
@@ -288,6 +297,35 @@ impl<'a> Pipeline<'a> {
         let stamps = stamps.filter(|_| entry.ledger.failed_total() == 0 && entry.ledger.balances());
         self.finished.push(entry.clone());
         self.seen.collection(&store, stamps, entry, grown, records)
+    }
+
+    /// Writes the account's listing.
+    fn account(&mut self, account: String) -> Result<()> {
+        self.seen.account(&account)?;
+        self.trees.account(&account, &self.finished)?;
+        let (mut listing, mut ledger) = (ListingWriter::default(), Ledger::default());
+        let collections = self.finished.len() as u64;
+        for entry in std::mem::take(&mut self.finished) {
+            self.balance(&account, &entry);
+            ledger.add(&entry.ledger);
+            listing.push(self.writer, &line(&entry)?)?;
+        }
+        let listing = listing.finish(self.writer)?;
+        self.accounts.push(AccountEntry { account, listing, collections, ledger });
+        Ok(())
+    }
+
+    fn balance(&mut self, account: &str, entry: &CollectionEntry) {
+        let l = &entry.ledger;
+        if !l.balances() {
+            let (skipped, failed) = (l.skipped_total(), l.failed_total());
+            let text = format!(
+                "{account} {}: found {}, but captured {} + skipped {skipped} + failed {failed}",
+                entry.head.path, l.found, l.captured
+            );
+            self.monitor.note(&format!("the ledger does not balance: {text}"));
+            self.unbalanced.push(text);
+        }
     }
 }
 

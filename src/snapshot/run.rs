@@ -4,10 +4,10 @@ use jiff::{Timestamp, ToSpan as _};
 
 use super::pipeline::{Beginning, Pipeline};
 use super::seen::{self, Earlier, OldLines, SeenCollection};
-use crate::archive::{AccountEntry, CollectionEntry, ListingWriter, Options, Previous, Root, Snapshot, SourceNote, Writer, line};
+use crate::archive::{CollectionEntry, ListingWriter, Options, Previous, Root, Snapshot, SourceNote, Writer, line};
 use crate::directory::{self, Directory};
 use crate::error::Result;
-use crate::model::{CollectionHead, Digest, Exception, Ledger, Outcome, Place};
+use crate::model::{CollectionHead, Digest, Exception, Outcome, Place};
 use crate::monitor::Monitor;
 use crate::source::{AccountSource, Discovery, ItemSink as _, Reader};
 
@@ -39,18 +39,20 @@ pub fn run(
     let earlier = if options.reread || !writer.is_whole() { Earlier::default() } else { Earlier::open(writer.archive()) };
     root.options = options;
     monitor.phase("snapshot", None);
-    let mut run =
-        Run { pipeline: Pipeline::new(writer, monitor)?, earlier, monitor, root, unbalanced: Vec::new(), nobodys: Vec::new() };
+    let mut run = Run { pipeline: Pipeline::new(writer, monitor)?, earlier, monitor, root, nobodys: Vec::new() };
     for account in &discovery.accounts {
         run.account(account)?;
     }
+    let (accounts, unbalanced) = run.pipeline.end_accounts()?;
+    accounts.iter().for_each(|account| run.root.ledger.add(&account.ledger));
+    run.root.accounts = accounts;
     run.nobodys.extend(discovery.leftovers.iter().map(crate::source::Leftover::exception));
     if let Some(directory) = directory {
         run.nobodys.extend(directory.exceptions());
         run.root.directory = Some(directory::store(directory, run.pipeline.writer())?);
     }
     run.leftovers()?;
-    let Run { mut pipeline, mut root, unbalanced, .. } = run;
+    let Run { mut pipeline, mut root, .. } = run;
     root.accounts.sort_by(|a, b| a.account.cmp(&b.account));
     root.tree = Root::tree_of(&root.accounts);
     match pipeline.end_trees()? {
@@ -82,7 +84,6 @@ struct Run<'a> {
     earlier: Earlier,
     monitor: &'a dyn Monitor,
     root: Root,
-    unbalanced: Vec<String>,
     /// What was not captured and belongs to no collection.
     nobodys: Vec<Exception>,
 }
@@ -107,36 +108,7 @@ impl Run<'_> {
                 }),
             }
         }
-        let entries = self.pipeline.end_account(&account.account)?;
-        let mut listing = ListingWriter::default();
-        let mut ledger = Ledger::default();
-        for entry in &entries {
-            self.balance(&account.account, entry);
-            ledger.add(&entry.ledger);
-            listing.push(self.pipeline.writer(), &line(entry)?)?;
-        }
-        let listing = listing.finish(self.pipeline.writer())?;
-        self.root.ledger.add(&ledger);
-        self.root.accounts.push(AccountEntry {
-            account: account.account.clone(),
-            listing,
-            collections: entries.len() as u64,
-            ledger,
-        });
-        Ok(())
-    }
-
-    fn balance(&mut self, account: &str, entry: &CollectionEntry) {
-        let l = &entry.ledger;
-        if !l.balances() {
-            let (skipped, failed) = (l.skipped_total(), l.failed_total());
-            let text = format!(
-                "{account} {}: found {}, but captured {} + skipped {skipped} + failed {failed}",
-                entry.head.path, l.found, l.captured
-            );
-            self.monitor.note(&format!("the ledger does not balance: {text}"));
-            self.unbalanced.push(text);
-        }
+        self.pipeline.end_account(&account.account)
     }
 
     fn collection(
