@@ -9,6 +9,11 @@ fn is_unprintable(c: char) -> bool {
         || matches!(c, '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Nearly all text is; then it need not be looked at character by character.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
 fn push_printable(out: &mut String, c: char) {
     if is_unprintable(c) {
         let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
@@ -19,6 +24,9 @@ fn push_printable(out: &mut String, c: char) {
 
 /// The text with control characters and direction overrides shown as `\u{..}`, so that no mail can drive a terminal.
 pub fn printable(text: &str) -> String {
+    if is_plain(text) {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len());
     text.chars().for_each(|c| push_printable(&mut out, c));
     out
@@ -32,6 +40,9 @@ pub fn line_of(text: &str, offset: usize) -> usize {
 /// JSON in which such characters, which can only stand in its strings, are written as `\uXXXX`: the same value, fit for a
 /// console.
 pub fn printable_json(json: &str) -> String {
+    if is_plain(json) {
+        return json.to_owned();
+    }
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         if is_unprintable(c) {

@@ -7,6 +7,7 @@ mod folder;
 mod judge;
 pub mod mail;
 pub mod read;
+mod reading;
 mod run;
 mod sample;
 

@@ -1,28 +1,25 @@
-//! Reads one mail folder of the target back and compares it: bodies are hashed as they stream by and never held. While one thread reads,
-//! another tells.
+//! Reads one mail folder of the target back and compares it. While one thread reads, another tells.
 
 use std::collections::HashMap;
 use std::thread;
 
 use super::bytes::what_differs;
-use super::mail::{Abandoning, Compared, Comparison, Seen, sorted_keywords};
+use super::mail::{Abandoning, Compared, Comparison};
+use super::reading::Reading;
 use super::{Difference, Folder, Verdict};
 use crate::error::{Kind, Result};
 use crate::imap::{Connection, Fetched, Messages, Want};
-use crate::mime::header_facts;
-use crate::model::{Flag, Hasher, Placement};
+use crate::model::Placement;
 use crate::monitor::Monitor;
 use crate::net::patiently;
 use crate::replay::journal::Key;
 use crate::replay::plan::Cause;
 
-/// Of each message this much is kept, to find its Message-ID.
-const HEADER_BYTES: usize = 64 << 10;
 /// So many messages of a folder whose bytes are others are fetched again, to say what in them is.
 const LOOKED_INTO: usize = 200;
 /// Larger ones are not looked into.
 const LOOKED_INTO_BYTES: u64 = 32 << 20;
-const WHOLE: Want = Want { flags: true, date: true, size: false, body: true };
+pub(super) const WHOLE: Want = Want { flags: true, date: true, size: false, body: true };
 
 /// Opens a connection to the account.
 pub type Connect<'a> = dyn FnMut() -> Result<Connection> + 'a;
@@ -103,20 +100,15 @@ fn read(
     if uids.as_ref().is_some_and(Vec::is_empty) {
         return Ok(());
     }
-    let mut reading = Reading { comparison, monitor, hasher: Hasher::default(), header: Vec::new(), last: 0, messages: 0 };
-    patiently(
-        monitor,
-        &mut reading,
-        |reading| reading.messages,
-        |reading| {
-            let mut open = open(connect, connection)?;
-            if select(&mut open, folder.to)? {
-                reading.fetch(&mut open, uids.as_deref())?;
-            }
-            *connection = Some(open);
-            Ok(())
-        },
-    )
+    let mut reading = Reading::new(comparison, monitor);
+    patiently(monitor, &mut reading, Reading::messages, |reading| {
+        let mut open = open(connect, connection)?;
+        if select(&mut open, folder.to)? {
+            reading.fetch(&mut open, uids.as_deref())?;
+        }
+        *connection = Some(open);
+        Ok(())
+    })
 }
 
 fn open(connect: &mut Connect<'_>, connection: &mut Option<Connection>) -> Result<Connection> {
@@ -191,69 +183,4 @@ impl Messages for Bytes {
     fn message(&mut self, _: Fetched) -> Result<()> {
         Ok(())
     }
-}
-
-struct Reading<'a> {
-    comparison: &'a Comparison,
-    hasher: Hasher,
-    header: Vec<u8>,
-    /// A server may tell of one message twice; UIDs grow.
-    last: u32,
-    messages: u64,
-    monitor: &'a dyn Monitor,
-}
-
-impl Reading<'_> {
-    /// Reads what was not read yet: of these UIDs, or of all.
-    fn fetch(&mut self, connection: &mut Connection, uids: Option<&[u32]>) -> Result<()> {
-        // A break may have left half a message.
-        self.hasher = Hasher::default();
-        self.header.clear();
-        match uids {
-            Some(uids) => connection.fetch(&uids[uids.partition_point(|uid| *uid <= self.last)..], WHOLE, self),
-            None => match self.last.checked_add(1) {
-                Some(next) => connection.fetch_from(next, WHOLE, self),
-                None => Ok(()),
-            },
-        }
-    }
-}
-
-impl Messages for Reading<'_> {
-    fn piece(&mut self, bytes: &[u8]) -> Result<()> {
-        self.hasher.update(bytes);
-        let room = HEADER_BYTES.saturating_sub(self.header.len()).min(bytes.len());
-        self.header.extend_from_slice(&bytes[..room]);
-        Ok(())
-    }
-
-    fn message(&mut self, message: Fetched) -> Result<()> {
-        let sha256 = std::mem::take(&mut self.hasher).finish();
-        if let Some(size) = message.body.filter(|_| message.uid > self.last) {
-            self.last = message.uid;
-            self.messages += 1;
-            let (flags, keywords) = split_flags(&message.flags);
-            let seen = Seen { uid: message.uid, sha256, size, date: message.date, flags, keywords, message_id: None };
-            self.comparison.saw(seen, || header_facts(&self.header).message_id)?;
-            self.monitor.advance(1, size);
-        }
-        self.header.clear();
-        Ok(())
-    }
-}
-
-/// System flags and keywords of a FLAGS list. `\Recent` is the session's.
-fn split_flags(flags: &[String]) -> (Vec<Flag>, Vec<String>) {
-    let mut system = Vec::new();
-    let mut keywords = Vec::new();
-    for flag in flags {
-        match Flag::of_name(flag) {
-            Some(flag) => system.push(flag),
-            None if flag.eq_ignore_ascii_case("\\Recent") => {}
-            None => keywords.push(flag.clone()),
-        }
-    }
-    system.sort_unstable();
-    system.dedup();
-    (system, sorted_keywords(&keywords))
 }
