@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::content::{Component, components, content_lines, text_of};
+use super::fit::made_uid;
+use super::note::Keep;
 use super::value::{Meaning, Value};
 
 /// How a server may write an object otherwise without changing what it says; the further below, the further it reaches.
@@ -33,6 +35,10 @@ pub enum Rule {
     Name,
     /// A card of version 3.0.
     Card3,
+    /// A title where there was none.
+    Title,
+    /// A vNote.
+    Keep,
 }
 
 impl Rule {
@@ -50,6 +56,8 @@ impl Rule {
             Rule::Uid => "it got a UID, which every stored object must have (RFC 4791 4.1, RFC 6352 5.1)",
             Rule::Name => "it got a name to show, which every card must have (RFC 2426 3.1.1)",
             Rule::Card3 => "the card became one of version 3.0 (RFC 2426)",
+            Rule::Title => "the note got its first line as title",
+            Rule::Keep => "the note of Google Keep became a vNote (IrMC 1.1)",
         }
     }
 }
@@ -84,6 +92,9 @@ pub fn compare(expected: &[u8], found: &[u8]) -> Likeness {
     if expected == found {
         return Likeness::Identical;
     }
+    if let Some(keep) = Keep::of(expected) {
+        return compare_keep(&keep, expected, found);
+    }
     let whole = |bytes: &[u8]| Some(format!("{} bytes", bytes.len()));
     let unreadable =
         || Likeness::Changed(vec![PropertyChange { name: String::new(), expected: whole(expected), found: whole(found) }]);
@@ -102,6 +113,15 @@ pub fn compare(expected: &[u8], found: &[u8]) -> Likeness {
     }
     finding.components("", &left, &right);
     if finding.changes.is_empty() { Likeness::Equivalent(finding.rule) } else { Likeness::Changed(finding.changes) }
+}
+
+/// Compares a note of Google Keep with what became of the vNote that was made of it.
+fn compare_keep(keep: &Keep, expected: &[u8], found: &[u8]) -> Likeness {
+    let mut changes = keep.left_out();
+    if let Likeness::Changed(more) = compare(keep.note(&made_uid(expected)).as_bytes(), found) {
+        changes.extend(more);
+    }
+    if changes.is_empty() { Likeness::Equivalent(Rule::Keep) } else { Likeness::Changed(changes) }
 }
 
 struct Finding {
@@ -185,6 +205,7 @@ impl Finding {
             "CALSCALE" if text.eq_ignore_ascii_case("GREGORIAN") => Some(Rule::Written),
             "UID" if !gone && !had && text.starts_with(super::fit::UID_PREFIX) => Some(Rule::Uid),
             "FN" if !gone && !had => Some(Rule::Name),
+            "SUMMARY" if !gone && !had && expected.name == "VNOTE" => Some(Rule::Title),
             "N" if !gone && !had && card_21 => Some(Rule::Name),
             "VERSION" if expected.name == "VCARD" && (if gone { text != "3.0" } else { text == "3.0" }) => Some(Rule::Card3),
             _ => None,

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::compare::Rule;
 use super::content::{Component, Property, components, content_lines, physical_lines, text_of};
 use super::marks::{Mark, has};
+use super::note::{self, Keep};
 use super::value::{Decoded, decoded, is_structured, is_uri, unescaped};
 use crate::model::Digest;
 
@@ -29,14 +30,26 @@ pub struct Fitted {
     pub uid: String,
     /// What had to be done besides line ends and charset.
     pub rules: Vec<Rule>,
+    /// Names of what it cannot say in this form.
+    pub left_out: Vec<String>,
 }
 
-/// Makes an object fit; `None` for what holds no calendar object and no card.
+/// The UID of an object that has none: the same every time.
+pub(super) fn made_uid(bytes: &[u8]) -> String {
+    format!("{UID_PREFIX}{}", &Digest::of(bytes).to_string()[..32])
+}
+
+/// Makes an object fit; `None` for what holds no calendar object, no card and no note.
 pub fn fit(bytes: &[u8]) -> Option<Fitted> {
+    if let Some(keep) = Keep::of(bytes) {
+        let uid = made_uid(bytes);
+        let left_out = keep.left_out().into_iter().map(|change| change.name).collect();
+        return Some(Fitted { bytes: keep.note(&uid).into_bytes(), uid, rules: vec![Rule::Keep], left_out });
+    }
     let text = text_of(bytes);
     let tops = components(&content_lines(&text)?);
-    let top = tops.iter().find(|c| matches!(c.name.as_str(), "VCALENDAR" | "VCARD"))?;
-    let made_uid = || format!("{UID_PREFIX}{}", &Digest::of(bytes).to_string()[..32]);
+    let top = tops.iter().find(|c| matches!(c.name.as_str(), "VCALENDAR" | "VCARD" | "VNOTE"))?;
+    let made_uid = || made_uid(bytes);
     let uid_in = |c: &Component| c.property("UID").map(|p| p.value.trim().to_owned()).filter(|uid| !uid.is_empty());
     if top.name == "VCALENDAR" {
         let objects = || top.components.iter().filter(|c| c.name != "VTIMEZONE");
@@ -48,15 +61,19 @@ pub fn fit(bytes: &[u8]) -> Option<Fitted> {
         // Of version 1.0, whose commas have no backslash, floe knows too little to change them.
         let is_old = top.property("VERSION").is_some_and(|v| v.value.trim() == "1.0");
         let text = if is_old { text } else { with_escaped_commas(text) };
-        return Some(Fitted { bytes: calendar(&text, &uid).into_bytes(), uid, rules });
+        return Some(Fitted { bytes: calendar(&text, &uid).into_bytes(), uid, rules, left_out: Vec::new() });
     }
     let uid = uid_in(top).unwrap_or_else(made_uid);
     let mut rules = Vec::new();
     rules.extend(uid_in(top).is_none().then_some(Rule::Uid));
+    if top.name == "VNOTE" {
+        rules.extend(top.property("SUMMARY").is_none_or(|p| p.value.trim().is_empty()).then_some(Rule::Title));
+        return Some(Fitted { bytes: note::fitted(&text, top, &uid).into_bytes(), uid, rules, left_out: Vec::new() });
+    }
     rules.extend(top.property("FN").is_none_or(|p| p.value.trim().is_empty()).then_some(Rule::Name));
     rules.extend(top.is_card_21().then_some(Rule::Card3));
     let text = if top.is_card_21() { card_3(top, &uid) } else { card(&with_escaped_commas(text), top, &uid) };
-    Some(Fitted { bytes: text.into_bytes(), uid, rules })
+    Some(Fitted { bytes: text.into_bytes(), uid, rules, left_out: Vec::new() })
 }
 
 /// The text with a backslash before each comma of a [`TEXTS`] property that has none; other lines are as they were.
@@ -234,7 +251,7 @@ fn value_3(name: &str, text: &str) -> String {
     parts.map(|part| escaped(&unescaped(part))).collect::<Vec<_>>().join(";")
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace(';', "\\;").replace(',', "\\,").replace('\n', "\\n")
 }
 
@@ -260,13 +277,13 @@ fn name_of(card: &Component) -> String {
         .unwrap_or_else(|| "?".to_owned())
 }
 
-fn line_to(out: &mut String, line: &str) {
+pub(super) fn line_to(out: &mut String, line: &str) {
     out.push_str(line);
     out.push_str("\r\n");
 }
 
 /// A line with folds.
-fn folded_to(out: &mut String, line: &str) {
+pub(super) fn folded_to(out: &mut String, line: &str) {
     let mut octets = 0;
     for c in line.chars().filter(|c| !c.is_control() || *c == '\t') {
         if octets + c.len_utf8() > FOLD {

@@ -1,4 +1,4 @@
-//! Objects of calendars (iCalendar, RFC 5545) and address books (vCard 2.1, RFC 2426, RFC 6350) as properties: taken apart,
+//! Objects of calendars (iCalendar, RFC 5545), address books (vCard 2.1, RFC 2426, RFC 6350) and notes (vNote) as properties: taken apart,
 //! compared, and made fit to be stored over DAV.
 //!
 //! Structure and values are read as far as two writings of one thing have to be seen as one. What cannot be read is compared as bytes.
@@ -7,6 +7,7 @@ mod compare;
 mod content;
 mod fit;
 mod marks;
+mod note;
 mod value;
 
 pub use compare::{Likeness, PropertyChange, Rule, compare};

@@ -359,8 +359,10 @@ fn timestamps(archive: &Archive, root: &str, broken: &mut Vec<String>) -> Result
 fn extension(kind: CollectionKind, component: Option<&str>) -> &'static str {
     match (kind, component) {
         (_, Some("VCARD")) => "vcf",
+        (_, Some("VNOTE")) => "vnt",
         (_, Some(_)) => "ics",
-        (CollectionKind::Mail | CollectionKind::Notes, None) => "eml",
+        (CollectionKind::Mail, None) => "eml",
+        (CollectionKind::Notes, None) => "json",
         (CollectionKind::Calendar, None) => "ics",
         (CollectionKind::AddressBook, None) => "vcf",
         (CollectionKind::Files, None) => "bin",

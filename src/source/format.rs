@@ -24,6 +24,8 @@ pub enum Format {
     Eml,
     /// Calendars (.ics) and address books (.vcf): files, or folders of them
     Pim,
+    /// Notes: vNotes (.vnt), Google Keep (.json)
+    Notes,
     /// Plain files
     Files,
 }
@@ -38,6 +40,7 @@ impl fmt::Display for Format {
             Format::Takeout => "takeout",
             Format::Eml => "eml",
             Format::Pim => "pim",
+            Format::Notes => "notes",
             Format::Files => "files",
         })
     }

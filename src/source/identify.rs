@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Content, Discovery, Evidence, Format, FoundItem, ItemSink, Reader, eml, files, maildir, mbox, pim};
+use super::{Content, Discovery, Evidence, Format, FoundItem, ItemSink, Reader, eml, files, maildir, mbox, notes, pim};
 use crate::error::Result;
 use crate::model::{CollectionHead, CollectionKind, Exception, Outcome, Place};
 use crate::monitor::Monitor;
@@ -99,6 +99,7 @@ fn evidence_of(reader: &dyn Reader) -> Evidence {
         Format::Mbox | Format::Thunderbird | Format::Takeout => mbox::detect(root),
         Format::Eml => eml::detect(root),
         Format::Pim => pim::evidence_below(root),
+        Format::Notes => notes::detect(root),
         Format::Files => files::detect(root),
     };
     let because = match (detected, reader.format()) {

@@ -11,6 +11,7 @@ pub mod files;
 pub mod maildir;
 pub mod mbox;
 pub mod mutf7;
+pub mod notes;
 pub mod pim;
 
 mod apart;

@@ -115,9 +115,6 @@ pub fn fill(
     books.recall(place.is_new)?;
     match job.part {
         Part::Files => files::fill(archive, &mut books, client, &place.path)?,
-        Part::Notes | Part::Mail => {
-            return Err(Error::new(Kind::Usage, "this version carries no notes").with("folder", &head.path));
-        }
         _ => objects::fill(archive, &mut books, client, &place.path)?,
     }
     books.removals(client)?;

@@ -9,7 +9,7 @@ use crate::dav::{Body, Client, CollectionType, Object, Put, When, join, last_nam
 use crate::error::{Kind, Result};
 use crate::model::{Digest, Placement};
 use crate::objects::{Fitted, Likeness, compare, fit, uid_of};
-use crate::replay::plan::{Part, part_of};
+use crate::replay::plan::{NO_OBJECT, Part, part_of};
 
 pub(super) fn fill(archive: &Archive, books: &mut Books<'_>, client: &mut Client, path: &str) -> Result<()> {
     let there = client.list(path)?.into_iter().map(|entry| last_name(&entry.path)).collect();
@@ -33,6 +33,15 @@ struct Folder<'a> {
     by_uid: Option<HashMap<String, String>>,
     /// The first item of each UID in this collection.
     firsts: HashMap<String, Digest>,
+}
+
+/// What an object of that part is called after the dot, and its media type.
+fn form_of(part: Part) -> (&'static str, &'static str) {
+    match part {
+        Part::Contacts => ("vcf", "text/vcard; charset=utf-8"),
+        Part::Notes => ("vnt", "text/x-vnote; charset=utf-8"),
+        _ => ("ics", "text/calendar; charset=utf-8"),
+    }
 }
 
 /// What a server made of an object.
@@ -61,7 +70,7 @@ impl Folder<'_> {
     fn item(&mut self, books: &mut Books<'_>, item: &Placement) -> Result<()> {
         let name = name_of(books.job.part, &books.job.collection.head, item);
         let (key, nth) = books.names.key(&name);
-        let href = join(self.path, &resource_name(&name, if books.job.part == Part::Contacts { "vcf" } else { "ics" }));
+        let href = join(self.path, &resource_name(&name, form_of(books.job.part).0));
         let first = *self.firsts.entry(name).or_insert(item.sha256);
         let (row, ours, over) = match books.step(key, item, &href) {
             Step::Done => return Ok(()),
@@ -90,7 +99,7 @@ impl Folder<'_> {
             bytes => bytes?,
         };
         let Some(fitted) = fit(&bytes) else {
-            return books.refuse(row, item, "there is no calendar object and no card in it".to_owned());
+            return books.refuse(row, item, NO_OBJECT.to_owned());
         };
         match over {
             Some(etag) => self.replace(books, row, item, &fitted, &etag),
@@ -99,7 +108,7 @@ impl Folder<'_> {
     }
 
     fn put(&mut self, books: &Books<'_>, href: &str, fitted: &Fitted, when: When<'_>) -> Result<Put> {
-        let media = if books.job.part == Part::Contacts { "text/vcard; charset=utf-8" } else { "text/calendar; charset=utf-8" };
+        let media = form_of(books.job.part).1;
         books.job.pace.wait(1);
         self.client.put(href, Body::Bytes(&fitted.bytes, media), when, None)
     }

@@ -11,9 +11,12 @@ use crate::archive::{Archive, CollectionEntry, Snapshot};
 use crate::error::Result;
 use crate::imap::is_keyword;
 use crate::model::{CollectionHead, CollectionPath, Digest, Placement};
-use crate::objects::{fit, has_endless_event, properties_with};
+use crate::objects::{Rule, fit, has_endless_event, properties_with};
 use crate::replay::groupware::{LARGEST_OBJECT, relative_path};
 use crate::replay::sheet::{DavSheet, Fate, MailSheet, Oddity, Sheet};
+
+/// Why an item that is kept among objects is not sent.
+pub const NO_OBJECT: &str = "there is no calendar object, no card and no note in it";
 
 /// Why something will not arrive as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -288,7 +291,6 @@ fn of_object(
         return Ok(vec![(Cause::TooLarge, format!("{} bytes, at most {most} can be sent", item.size))]);
     }
     match part {
-        Part::Notes => Ok(vec![(Cause::NoPlace, "this version carries no notes".to_owned())]),
         Part::Files => Ok(of_file(head, item, dav)),
         _ => Ok(of_entry(&archive.read(item.sha256, LARGEST_OBJECT)?, dav)),
     }
@@ -308,7 +310,7 @@ fn of_file(head: &CollectionHead, item: &Placement, dav: &DavSheet) -> Vec<(Caus
 
 fn of_entry(bytes: &[u8], dav: &DavSheet) -> Vec<(Cause, String)> {
     let Some(fitted) = fit(bytes) else {
-        return vec![(Cause::ContentRefused, "there is no calendar object and no card in it".to_owned())];
+        return vec![(Cause::ContentRefused, NO_OBJECT.to_owned())];
     };
     if dav.card_4 == Fate::Refused && has_line(bytes, "VERSION", b"4.0") {
         return vec![(Cause::ContentRefused, "a card of version 4.0".to_owned())];
@@ -321,11 +323,14 @@ fn of_entry(bytes: &[u8], dav: &DavSheet) -> Vec<(Cause, String)> {
         let rules: Vec<&str> = fitted.rules.iter().map(|rule| rule.words()).collect();
         found.push((Cause::Rewritten, rules.join("; ")));
     }
-    let has = |name: &str| has_property(bytes, name) || has_line(bytes, "BEGIN", name.as_bytes());
+    // Of a note of Google Keep what it becomes, else what it was: what floe adds is not missed.
+    let text = if fitted.rules.contains(&Rule::Keep) { &fitted.bytes } else { bytes };
+    let has = |name: &str| has_property(text, name) || has_line(text, "BEGIN", name.as_bytes());
     let mut lost: BTreeSet<String> = dav.lost_properties.iter().filter(|p| has(p)).cloned().collect();
     for mark in dav.lost_at.keys() {
         lost.extend(properties_with(&fitted.bytes, *mark).into_iter().filter(|name| dav.is_lost_at(*mark, name)));
     }
+    lost.extend(fitted.left_out);
     if !lost.is_empty() {
         found.push((Cause::PropertyLost, lost.into_iter().collect::<Vec<_>>().join(" ")));
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::is_hidden;
 use crate::error::{Error, Result};
-use crate::source::{Evidence, Format, eml, maildir, mbox, pim};
+use crate::source::{Evidence, Format, eml, maildir, mbox, notes, pim};
 
 /// Levels below a path that are looked at.
 const MAX_DEPTH: usize = 6;
@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 6;
 const MAX_CHILDREN: usize = 100;
 
 /// Folders with these names belong to an account, and what holds one of them is one.
-const OF_AN_ACCOUNT: [&str; 14] = [
+const OF_AN_ACCOUNT: [&str; 15] = [
     "maildir",
     ".maildir",
     "mail",
@@ -32,6 +32,7 @@ const OF_AN_ACCOUNT: [&str; 14] = [
     "sieve",
     "takeout",
     "notes",
+    "keep",
 ];
 
 /// Folders with these names hold accounts.
@@ -144,7 +145,10 @@ impl Looker {
         }
         let found = match maildir::detect(path)? {
             Some(evidence) => vec![evidence],
-            None => [mbox::detect(path)?, eml::detect(path)?, pim::detect(path)?].into_iter().flatten().collect(),
+            None => [mbox::detect(path)?, eml::detect(path)?, pim::detect(path)?, notes::detect(path)?]
+                .into_iter()
+                .flatten()
+                .collect(),
         };
         self.stores.borrow_mut().insert(path.to_owned(), found.clone());
         Ok(found)

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use self::class::{Class, Looker};
-use super::{Format, Reader, disk, eml, files, maildir, mbox, name_of, pim};
+use super::{Format, Reader, disk, eml, files, maildir, mbox, name_of, notes, pim};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Exception, Outcome, Place};
 
@@ -314,6 +314,7 @@ fn open(root: &Path, format: Format) -> Result<Box<dyn Reader>> {
         Format::Mbox | Format::Thunderbird | Format::Takeout => mbox::open(root, format),
         Format::Eml => eml::open(root, format),
         Format::Pim => pim::open(root, format),
+        Format::Notes => notes::open(root),
         Format::Files => files::open(root, format),
     }
 }
