@@ -89,7 +89,19 @@ fn on_every_difficult_server_the_forecast_is_the_outcome() {
     }
 }
 
-/// Calendars, contacts and files of everything that servers are known to stumble over.
+/// A vNote without UID and title, one that has all, and a note of Google Keep with more than a vNote can say.
+fn odd_notes(folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    let v = |inside: &str| format!("BEGIN:VNOTE\r\nVERSION:1.1\r\n{inside}END:VNOTE\r\n");
+    let phone = "BODY;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE:K=C3=A4se,=0D=0A=\r\nBrot\r\nDCREATED:20100101T000000\r\n";
+    fs::write(folder.join("phone.vnt"), v(phone)).unwrap();
+    fs::write(folder.join("whole.vnt"), v("UID:n1\r\nSUMMARY:a\r\nBODY:b, c\r\nX-COLOR:red\r\nCLASS:PRIVATE\r\n")).unwrap();
+    let keep = r#"{"color":"BLUE","isPinned":true,"textContent":"Zeile eins\nzwei: drei","title":"Übersicht","labels":[{"name":"home, sweet"}],
+        "attachments":[{"filePath":"1.png","mimetype":"image/png"}],"userEditedTimestampUsec":1690866236591000}"#;
+    fs::write(folder.join("Keep.json"), keep).unwrap();
+}
+
+/// Calendars, contacts, notes and files of everything that servers are known to stumble over.
 fn odd_groupware(root: &Path) {
     let calendar = |inside: &str| format!("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//x//x//EN\r\n{inside}END:VCALENDAR\r\n");
     let event = |uid: &str, more: &str| {
@@ -123,6 +135,7 @@ fn odd_groupware(root: &Path) {
     ];
     fs::create_dir_all(root.join("contacts")).unwrap();
     fs::write(root.join("contacts/Contacts.vcf"), cards.concat()).unwrap();
+    odd_notes(&root.join("notes"));
     fs::create_dir_all(root.join("files/sub")).unwrap();
     fs::write(root.join("files/plain.txt"), "plain").unwrap();
     fs::write(root.join("files/sub/what: why.txt"), "odd name").unwrap();

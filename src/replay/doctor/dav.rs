@@ -29,6 +29,9 @@ const TASK: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//floe//doctor//EN
     PERCENT-COMPLETE:40\r\nSTATUS:IN-PROCESS\r\nCATEGORIES:ONE\r\nX-FLOE-PROBE:b\r\nEND:VTODO\r\nEND:VCALENDAR\r\n";
 const JOURNAL: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//floe//doctor//EN\r\nBEGIN:VJOURNAL\r\nUID:floe-probe-journal\r\n\
     DTSTAMP:20240101T000000Z\r\nDTSTART;VALUE=DATE:20240301\r\nSUMMARY:floe doctor\r\nDESCRIPTION:text\r\nEND:VJOURNAL\r\nEND:VCALENDAR\r\n";
+const NOTE: &str = "BEGIN:VNOTE\r\nVERSION:1.1\r\nUID:floe-probe-note\r\nSUMMARY:floe doctor\r\n\
+    BODY;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE:one=0D=0Atwo =C3=A4\r\nCATEGORIES:ONE,TWO\r\nCLASS:PRIVATE\r\nDCREATED:20240101T000000Z\r\n\
+    X-FLOE-PROBE:b\r\nEND:VNOTE\r\n";
 const CARD: &str = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:floe-probe-card\r\nN:Doctor;Floe;;;\r\nFN:Floe Doctor\r\nORG:floe;probes\r\n\
     TITLE:Doctor\r\nROLE:probe\r\nNICKNAME:doc\r\nTEL;TYPE=CELL:+1 555 0100\r\nEMAIL;TYPE=INTERNET:probe@floe.invalid\r\n\
     ADR;TYPE=HOME:;;Street 1;Town;;12345;Country\r\nURL:https://floe.invalid/\r\nNOTE:one\\ntwo\\, three\r\nBDAY:1970-01-02\r\n\
@@ -74,6 +77,7 @@ const TRIES: &[(Part, &str, &str, &str)] = &[
     (Part::Events, "semicolons.ics", "text/calendar; charset=utf-8", SEMICOLONS),
     (Part::Tasks, "probe.ics", "text/calendar; charset=utf-8", TASK),
     (Part::Journals, "probe.ics", "text/calendar; charset=utf-8", JOURNAL),
+    (Part::Notes, "probe.vnt", "text/x-vnote; charset=utf-8", NOTE),
     (Part::Contacts, "probe.vcf", "text/vcard; charset=utf-8", CARD),
     (Part::Contacts, "probe4.vcf", "text/vcard; charset=utf-8", CARD_4),
     (Part::Contacts, "commas.vcf", "text/vcard; charset=utf-8", CARD_COMMAS),
@@ -156,6 +160,7 @@ impl Look {
             Part::Files => (CollectionType::Folder, ""),
             Part::Tasks => (CollectionType::Calendar, "VTODO"),
             Part::Journals => (CollectionType::Calendar, "VJOURNAL"),
+            Part::Notes => (CollectionType::Calendar, "VNOTE"),
             _ => (CollectionType::Calendar, "VEVENT"),
         };
         let new = NewCollection { is, component, display_name: "floe doctor", color: None, description: None };
