@@ -47,7 +47,7 @@ fn notes_are_kept_as_they_lie_and_what_lies_beside_them_as_files() {
     store(&way.path("anna"));
     let identified = run(floe().arg("identify").arg(way.path("anna")));
     assert!(
-        identified.text().contains("2 notes of Google Keep (.json)") && identified.text().contains("1 vNotes (.vnt)"),
+        identified.text().contains("notes of Google Keep (.json): 2") && identified.text().contains("vNotes (.vnt): 1"),
         "{identified}"
     );
     way.snapshot(&[(ANNA, &way.path("anna"))]);

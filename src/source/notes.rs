@@ -77,7 +77,7 @@ pub fn detect(path: &Path) -> Result<Option<Evidence>> {
     let mut because = Vec::new();
     for (note, words) in [(Note::V, "vNotes (.vnt)"), (Note::Keep, "notes of Google Keep (.json)")] {
         let count = names.iter().filter(|name| by_name(name) == Some(note)).count();
-        because.extend((count > 0).then(|| format!("{count} {words}")));
+        because.extend((count > 0).then(|| format!("{words}: {count}")));
     }
     if let Some((note, _)) = note_in(path).filter(|_| metadata.is_file()) {
         because.push(if note == Note::V { "a vNote" } else { "a note of Google Keep" }.to_owned());
@@ -140,25 +140,13 @@ impl Reader for Notes {
         Ok(self.names()?.iter().map(stamp).collect())
     }
 
-    /// Counted by what the files have in them, wherever in them it stands.
     fn count(&self, _: &CollectionHead) -> Result<u64> {
         if self.only.is_some() {
             return Ok(1);
         }
         let Ok(entries) = fs::read_dir(&self.dir) else { return Ok(1) };
-        let has = |path: &Path| {
-            let bytes = disk::open_regular(path).ok().and_then(|(file, stamp)| {
-                let mut bytes = Vec::new();
-                (stamp.size <= NOTE_MAX_BYTES && file.take(NOTE_MAX_BYTES).read_to_end(&mut bytes).is_ok()).then_some(bytes)
-            });
-            let name = path.as_os_str().to_string_lossy().to_ascii_lowercase();
-            bytes.is_some_and(|mut bytes| {
-                bytes.make_ascii_lowercase();
-                let mark: &[u8] = if name.ends_with(".vnt") { b"begin:vnote" } else { b"\"usereditedtimestampusec\"" };
-                (name.ends_with(".vnt") || name.ends_with(".json")) && memmem::find(&bytes, mark).is_some()
-            })
-        };
-        Ok(entries.flatten().filter(|entry| entry.file_type().is_ok_and(|t| t.is_file()) && has(&entry.path())).count() as u64)
+        Ok(entries.flatten().filter(|entry| entry.file_type().is_ok_and(|t| t.is_file()) && is_counted(&entry.path())).count()
+            as u64)
     }
 
     fn read(&self, _: &CollectionHead, _: Option<Grown>, sink: &mut dyn ItemSink) -> Result<()> {
@@ -182,6 +170,20 @@ impl Reader for Notes {
         }
         Ok(())
     }
+}
+
+/// The second count's view of a file: what has a note's mark in it, wherever that stands.
+fn is_counted(path: &Path) -> bool {
+    let name = path.as_os_str().to_string_lossy().to_ascii_lowercase();
+    let marks: [(&str, &[u8]); 2] = [(".vnt", b"begin:vnote"), (".json", b"\"usereditedtimestampusec\"")];
+    let Some((_, mark)) = marks.into_iter().find(|(ending, _)| name.ends_with(ending)) else { return false };
+    let Ok((file, stamp)) = disk::open_regular(path) else { return false };
+    let mut bytes = Vec::new();
+    if stamp.size > NOTE_MAX_BYTES || file.take(NOTE_MAX_BYTES).read_to_end(&mut bytes).is_err() {
+        return false;
+    }
+    bytes.make_ascii_lowercase();
+    memmem::find(&bytes, mark).is_some()
 }
 
 #[cfg(test)]
@@ -208,7 +210,7 @@ mod tests {
         files.iter().for_each(|(name, text)| fs::write(dir.path().join(name), text).unwrap());
         std::os::unix::fs::symlink("one.vnt", dir.path().join("link.vnt")).unwrap();
         let evidence = detect(dir.path()).unwrap().unwrap();
-        assert_eq!(evidence.because, ["2 vNotes (.vnt)", "1 notes of Google Keep (.json)"]);
+        assert_eq!(evidence.because, ["vNotes (.vnt): 2", "notes of Google Keep (.json): 1"]);
         let reader = open(dir.path()).unwrap();
         let (heads, kept) = read_all(reader.as_ref());
         assert_eq!(heads, [dir.path().file_name().unwrap().to_str().unwrap()]);
