@@ -39,7 +39,7 @@ pub(super) fn made_uid(bytes: &[u8]) -> String {
     format!("{UID_PREFIX}{}", &Digest::of(bytes).to_string()[..32])
 }
 
-/// Makes an object fit; `None` for what holds no calendar object, no card and no note.
+/// Makes an object fit; `None` for what holds no calendar object, no card and no note, or several notes, which one resource cannot hold.
 pub fn fit(bytes: &[u8]) -> Option<Fitted> {
     if let Some(keep) = Keep::of(bytes) {
         let uid = made_uid(bytes);
@@ -67,6 +67,9 @@ pub fn fit(bytes: &[u8]) -> Option<Fitted> {
     let mut rules = Vec::new();
     rules.extend(uid_in(top).is_none().then_some(Rule::Uid));
     if top.name == "VNOTE" {
+        if tops.iter().filter(|c| c.name == "VNOTE").count() > 1 {
+            return None;
+        }
         rules.extend(top.property("SUMMARY").is_none_or(|p| p.value.trim().is_empty()).then_some(Rule::Title));
         return Some(Fitted { bytes: note::fitted(&text, top, &uid).into_bytes(), uid, rules, left_out: Vec::new() });
     }

@@ -192,6 +192,7 @@ mod tests {
     fn a_vnote_gets_what_it_lacks_and_keeps_the_rest() {
         let whole = "BEGIN:VNOTE\r\nVERSION:1.1\r\nUID:1\r\nSUMMARY:a\r\nBODY:b\r\nEND:VNOTE\r\n";
         assert_eq!(text(whole.as_bytes()), whole);
+        assert!(fit(whole.repeat(2).as_bytes()).is_none(), "one resource holds one note");
         let phone = "BEGIN:VNOTE\r\nVERSION:1.1\r\nBODY;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE:=0D=0AK=C3=A4se=0D=0A=\r\nBrot\r\nDCREATED:20100101T000000\r\nEND:VNOTE\r\n";
         let sent = text(phone.as_bytes());
         assert!(

@@ -16,7 +16,7 @@ use crate::replay::groupware::{LARGEST_OBJECT, relative_path};
 use crate::replay::sheet::{DavSheet, Fate, MailSheet, Oddity, Sheet};
 
 /// Why an item that is kept among objects is not sent.
-pub const NO_OBJECT: &str = "there is no calendar object, no card and no note in it";
+pub const NO_OBJECT: &str = "there is no calendar object, no card and no note in it, or several notes";
 
 /// Why something will not arrive as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
