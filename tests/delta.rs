@@ -332,3 +332,68 @@ fn status_says_how_far_it_is_while_nobody_is_asked() {
     way.replay(&["--only", "mail", "--rate", "6000"]).expect(0);
     assert!(status(0).contains("100 %") && status(0).contains("4 of 4"));
 }
+
+/// Snapshots one mailbox with a directory of two people and a list.
+#[track_caller]
+fn with_directory(way: &Way, mail: &Maildir, people: &str, members: &str) {
+    fs::create_dir_all(way.path("directory")).unwrap();
+    let heads = ("Email Address [Required],First Name,Email Aliases,Quota", "Group Email,Member Email,Member Role");
+    fs::write(way.path("directory/users.csv"), format!("{}\n{people}", heads.0)).unwrap();
+    fs::write(way.path("directory/groups.csv"), format!("{}\n{members}", heads.1)).unwrap();
+    let mut command = support::program::snapshot(&[(ANNA, &mail.root)], &way.path("a.floe"));
+    let ran = support::program::run(command.arg("--directory").arg(way.path("directory")));
+    assert!(ran.code() <= 1, "{ran}");
+}
+
+#[test]
+fn an_updated_plan_takes_in_what_is_new_of_its_accounts_and_leaves_what_was_edited() {
+    let way = Way::new("");
+    let mut mail = Maildir::new(&way.path("mail"), ANNA);
+    put(&mut mail, "", 1, "S");
+    let bert = "bert@acme.example,Bert,,";
+    let team = "team@acme.example,anna@acme.example,MEMBER\n";
+    let anna = |aliases: &str, quota: &str| format!("anna@acme.example,Anna,\"{aliases}\",{quota}\n{bert}\n");
+    with_directory(&way, &mail, &anna("a@acme.example, old@acme.example, out@acme.example", "1 GB"), team);
+    way.doctor().expect(0);
+    way.plan(&[]);
+    let line = |account: &str, name: &str| {
+        let plan = fs::read_to_string(way.path("plan.toml")).unwrap();
+        let of = plan.split("[[account]]").find(|text| text.contains(&format!("target = \"{account}\""))).unwrap().to_owned();
+        of.lines().find_map(|line| line.strip_prefix(&format!("{name} = "))).unwrap_or_default().to_owned()
+    };
+    assert_eq!(line(ANNA, "aliases"), r#"["a@acme.example", "old@acme.example", "out@acme.example"]"#);
+    // A person takes an alias away, gives one of their own, and gives Bert one that the source will give to Anna.
+    let plan = fs::read_to_string(way.path("plan.toml")).unwrap();
+    let plan = plan.replace("\"out@acme.example\"", "\"mine@acme.example\"").replace("name = \"Anna\"", "name = \"Anna M.\"");
+    let given = "target = \"bert@acme.example\"\naliases = [\"berts@acme.example\"]";
+    fs::write(way.path("plan.toml"), plan.replace("target = \"bert@acme.example\"", given)).unwrap();
+
+    let aliases = "a@acme.example, new@new.example, berts@acme.example, out@acme.example";
+    let people = anna(aliases, "2 GB").replace(",Anna,", ",Anna Maria,");
+    with_directory(&way, &mail, &people, &format!("{team}team@acme.example,bert@acme.example,MEMBER\n"));
+    let ran = way.plan(&["--update"]);
+    assert_eq!(line(ANNA, "aliases"), r#"["a@acme.example", "mine@acme.example", "new@new.example"]"#, "{ran}");
+    assert_eq!(line("bert@acme.example", "aliases"), r#"["berts@acme.example"]"#);
+    assert_eq!(line(ANNA, "name"), r#""Anna M.""#);
+    assert!(line(ANNA, "quota").starts_with("2147483648"), "{ran}");
+    assert_eq!(line("team@acme.example", "members"), r#"["anna@acme.example", "bert@acme.example"]"#);
+    for said in [
+        "anna@acme.example: alias new@new.example: new",
+        "anna@acme.example: alias old@acme.example: left, as it did at the source",
+        "anna@acme.example: alias berts@acme.example: not taken in, since the plan gives it to bert@acme.example",
+        "anna@acme.example: name: left as it was edited, though the source has changed",
+        "anna@acme.example: quota: as the source has it now",
+        "team@acme.example: member bert@acme.example: new",
+        "new.example: is a new domain",
+    ] {
+        assert!(ran.text().contains(said), "{said}: {ran}");
+    }
+
+    // A snapshot that was made without a directory says nothing of all this.
+    put(&mut mail, "", 2, "S");
+    way.snapshot(&[(ANNA, &mail.root)]);
+    let ran = way.plan(&["--update"]);
+    assert!(ran.code() <= 1, "{ran}");
+    assert_eq!(line(ANNA, "aliases"), r#"["a@acme.example", "mine@acme.example", "new@new.example"]"#, "{ran}");
+    assert!(!ran.text().contains("alias"), "{ran}");
+}

@@ -7,8 +7,10 @@ use std::fs;
 
 use floe::icewarp::api::{Api, Element};
 use floe::net::{Secret, Trust};
+use floe::replay::plan::Part;
 use serde_json::Value;
 use support::program::{Ran, floe, run};
+use support::servers::Server;
 use support::way::Way;
 
 /// The mailbox that is invited.
@@ -26,13 +28,23 @@ fn look(way: &Way, more: &[&str]) -> (Ran, Value) {
     (ran, sheet.unwrap_or_default())
 }
 
-fn second_account(way: &Way) {
+fn second_account(way: &Way, more: &[(&str, &str)]) {
     let password = Secret::from_file(&way.server.password_file()).unwrap();
     let mut api = Api::open(&way.server.http().parse().unwrap(), &Trust::default(), way.server.admin(), &password).unwrap();
-    let properties =
-        [("U_Type", Element::string("0")), ("U_Mailbox", Element::string("second")), ("U_Password", Element::string(PASSWORD))];
+    let all = [&[("U_Type", "0"), ("U_Mailbox", "second"), ("U_Password", PASSWORD)], more].concat();
+    let properties: Vec<_> = all.into_iter().map(|(name, value)| (name, Element::string(value))).collect();
     assert!(api.create_account("standin.test", &properties).unwrap());
     api.log_out();
+}
+
+/// Looks at the stand-in with the second account, under its own password.
+fn look_as_second(way: &Way, more: &[&str]) -> (Ran, Value) {
+    fs::write(way.path("own"), format!("{PASSWORD}\n")).unwrap();
+    let mut command = floe();
+    command.args(["doctor", "--to", &way.server.http(), "--imap", &format!("imap://{}", way.server.imap())]);
+    command.args(["--account", SECOND, "--login", "own", "--password-file"]).arg(way.path("own"));
+    let ran = run(command.arg("--out").arg(way.path("sheet.json")).args(more));
+    (ran, serde_json::from_slice(&fs::read(way.path("sheet.json")).unwrap()).unwrap())
 }
 
 #[test]
@@ -54,16 +66,8 @@ fn the_administration_tells_version_licence_policy_and_limits() {
 #[test]
 fn a_login_as_the_user_asks_the_administration_with_its_own_password() {
     let way = Way::new("no-admin-login");
-    second_account(&way);
-    fs::write(way.path("own"), format!("{PASSWORD}\n")).unwrap();
-    let own = way.path("own");
-    let run_as = |more: &[&str]| {
-        let mut command = floe();
-        command.args(["doctor", "--to", &way.server.http(), "--imap", &format!("imap://{}", way.server.imap())]);
-        command.args(["--account", SECOND, "--login", "own", "--password-file"]).arg(&own);
-        let ran = run(command.arg("--out").arg(way.path("sheet.json")).args(more));
-        (ran, serde_json::from_slice::<Value>(&fs::read(way.path("sheet.json")).unwrap()).unwrap())
-    };
+    second_account(&way, &[]);
+    let run_as = |more: &[&str]| look_as_second(&way, more);
     let (ran, sheet) = run_as(&[]);
     assert!(ran.expect(0).text().contains("unknown   administration"), "nobody was told that it was not asked");
     assert!(sheet["admin"].is_null() && sheet["mail"]["on_behalf"].is_null());
@@ -78,7 +82,7 @@ fn a_login_as_the_user_asks_the_administration_with_its_own_password() {
 fn whether_invitations_leave_is_seen_and_stops_the_calendars() {
     for (difficult, leave) in [("", false), ("invites", true)] {
         let way = Way::new(difficult);
-        second_account(&way);
+        second_account(&way, &[]);
         let (ran, sheet) = look(&way, &["--attendee", SECOND]);
         ran.expect(0);
         assert_eq!(sheet["dav"]["invitations_leave"], leave, "{difficult}");
@@ -113,4 +117,37 @@ fn whether_invitations_leave_is_seen_and_stops_the_calendars() {
             assert_eq!(outbox(), before);
         }
     }
+}
+
+#[test]
+fn the_largest_item_is_found_to_the_byte_and_a_quota_is_not_taken_for_it() {
+    let way = Way::new("max-body=30000");
+    let (ran, sheet) = look(&way, &[]);
+    assert!(ran.expect(0).text().contains("largest   30000 bytes for events"));
+    for part in ["files", "events", "tasks", "journals", "contacts"] {
+        assert_eq!(sheet["dav"]["largest"][part], 30_000, "{part}");
+    }
+    let home = way.path("icewarp/webdav").join(way.server.admin());
+    assert!(fs::read_dir(home).unwrap().all(|f| !f.unwrap().file_name().to_string_lossy().contains("probe")));
+
+    let way = Way::new("");
+    second_account(&way, &[("U_MaxBox", "1"), ("U_MaxBoxSize", "100")]);
+    let (ran, sheet) = look_as_second(&way, &[]);
+    assert!(ran.expect(0).text().contains("files: how large one may be: the account's quota"));
+    assert!(sheet["dav"]["largest"].is_null(), "{sheet}");
+    let (_, sheet) = look(&way, &[]);
+    assert!(sheet["dav"]["largest"].is_null(), "{sheet}");
+}
+
+#[test]
+fn the_largest_object_that_a_server_tells_of_is_believed() {
+    let Some(server) = Server::start("radicale", &[]) else { return };
+    let address = format!("http://127.0.0.1:{}/", server.var("HTTP_PORT")).parse().unwrap();
+    let login = floe::dav::Login { user: "user001@example.test".to_owned(), password: Secret::new("pw-user001") };
+    let mut client = floe::dav::Client::new(address, login, &Trust::default()).unwrap();
+    let (sheet, _) = floe::replay::doctor::look_at_dav(&mut client).unwrap();
+    // What Radicale has unless it is configured otherwise; files it does not take at all.
+    let told: Vec<(Part, u64)> =
+        [Part::Events, Part::Tasks, Part::Journals, Part::Contacts].map(|part| (part, 10_000_000)).to_vec();
+    assert_eq!(sheet.largest.into_iter().collect::<Vec<_>>(), told);
 }

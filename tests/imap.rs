@@ -3,6 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod support;
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
 use floe::Kind;
 use floe::imap::{Append, Body, Connection, Fetched, Login, Messages, Settings, Want, Way, Written};
 use floe::net::{Secret, Trust};
@@ -233,4 +240,52 @@ fn nobody_at_the_port_is_worth_another_try_and_plaintext_to_elsewhere_is_refused
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let refused = Connection::open(&Server::settings_at(port), &support::servers::user(1)).err().unwrap();
     assert_eq!(refused.kind(), Kind::Unreachable, "{refused}");
+}
+
+/// A server of one connection that deflates what it says; its message of UID n has n bytes. Nothing follows an answer.
+fn deflating_server() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut out, _) = listener.accept().unwrap();
+        let mut read = BufReader::new(out.try_clone().unwrap());
+        out.write_all(b"* OK [CAPABILITY IMAP4rev1 COMPRESS=DEFLATE] hi\r\n").unwrap();
+        for answer in ["OK [CAPABILITY IMAP4rev1 COMPRESS=DEFLATE] in", "OK deflating"] {
+            let mut line = String::new();
+            read.read_line(&mut line).unwrap();
+            write!(out, "{} {answer}\r\n", line.split(' ').next().unwrap()).unwrap();
+        }
+        let mut out = DeflateEncoder::new(out, Compression::best());
+        for line in BufReader::new(DeflateDecoder::new(read)).lines() {
+            let Ok(line) = line else { return };
+            let words: Vec<&str> = line.split(' ').collect();
+            match words[..] {
+                [_, "UID", "FETCH", uid, ..] => {
+                    write!(out, "* 1 FETCH (UID {uid} BODY[] {{{uid}}}\r\n").unwrap();
+                    out.write_all(&vec![b'a'; uid.parse().unwrap()]).unwrap();
+                    out.write_all(b")\r\n").unwrap();
+                }
+                _ => out.write_all(b"* LIST () \"/\" \"\"\r\n").unwrap(),
+            }
+            write!(out, "{} OK done\r\n", words[0]).unwrap();
+            out.flush().unwrap();
+        }
+    });
+    port
+}
+
+#[test]
+fn what_a_deflated_answer_still_owes_is_not_waited_for() {
+    let mut settings = Server::settings_at(deflating_server());
+    // A client that waits for more fails by this, and does not hang.
+    settings.idle_timeout = Duration::from_secs(5);
+    let mut connection = Connection::open(&settings, &support::servers::user(1)).unwrap();
+    // Around what is inflated at a time, all deflated bytes may have been used while some of their text is still to come.
+    for size in (200 << 10..800 << 10).step_by(977) {
+        let mut kept = Kept::default();
+        connection.fetch(&[size], Want { body: true, ..Want::default() }, &mut kept).unwrap();
+        assert_eq!(kept.messages.len(), 1, "{size}");
+        assert!(kept.messages[0].1.len() == size as usize && kept.messages[0].1.iter().all(|byte| *byte == b'a'), "{size}");
+    }
+    connection.logout();
 }

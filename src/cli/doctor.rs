@@ -18,10 +18,10 @@ use crate::replay::sheet::{AdminSheet, DavSheet, Fate, MailSheet, Sheet};
 
 /// Look at the server with a disposable account: what it takes, changes and refuses
 ///
-/// Logs in to one account that nobody uses, tries odd messages, dates, keywords, folder names, calendar objects, cards and a file in
-/// folders of its own, removes these, and writes what it saw to a capability sheet that floe plan reads. With an administrator's password it
-/// also asks the server's administration for version, licence, password policy and limits. With a second disposable account it finds out
-/// whether mail leaves when an event with an attendee is stored.
+/// Logs in to one account that nobody uses, tries odd messages, dates, keywords, folder names, calendar objects, cards and files, and how
+/// large these may be, in folders of its own, removes these, and writes what it saw to a capability sheet that floe plan reads. With an
+/// administrator's password it also asks the server's administration for version, licence, password policy and limits. With a second
+/// disposable account it finds out whether mail leaves when an event with an attendee is stored.
 ///
 /// Example: floe doctor --to imaps://mail.acme.example --account probe@acme.example --login own --password-file pw --out acme.sheet.json
 #[derive(Debug, clap::Args)]
@@ -249,6 +249,9 @@ fn tell_dav(dav: &DavSheet, out: &mut Output<'_>) -> Result<()> {
     for (mark, names) in &dav.lost_at {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         out.line(format_args!("lost      at {}: {}", mark.words(), printable(&names.join(" "))))?;
+    }
+    for (part, largest) in &dav.largest {
+        out.line(format_args!("largest   {largest} bytes for {part}: larger ones stay in the archive"))?;
     }
     if dav.card_4 == Fate::Refused {
         out.line(format_args!("refused   cards of version 4.0"))?;

@@ -112,7 +112,7 @@ impl<'a> Dav<'a> {
                     collection,
                     part: folder.part,
                     to: &folder.to.0,
-                    largest: run.sheet.and_then(|s| s.largest_object),
+                    largest: run.sheet.and_then(|s| s.largest_of(folder.part)),
                     since: since.as_ref(),
                     remove: run.remove,
                     pace: run.pace,

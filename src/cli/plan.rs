@@ -11,8 +11,9 @@ use super::output::{Output, Verdict};
 use super::unlock::KeyArgs;
 use crate::archive::{Snapshot, line};
 use crate::error::{Error, Kind, Result};
+use crate::model::printable;
 use crate::net::Address;
-use crate::replay::plan::{self, Cause, Summary};
+use crate::replay::plan::{self, Cause, Change, Summary};
 use crate::replay::sheet::Sheet;
 
 /// Draft what will be done to the server, and say what it will not keep
@@ -20,8 +21,9 @@ use crate::replay::sheet::Sheet;
 /// Maps every account and folder of a snapshot to where it belongs on the server and writes the plan as a TOML file to read
 /// and edit. Beside it, PLAN.forecast.jsonl lists item by item what the server will refuse or change. Nothing is sent to the server.
 ///
-/// For the delta before cut-over, --update makes a plan for the newest snapshot out of one that was edited: what was decided in it stays,
-/// new accounts and folders are added. The old one is kept as PLAN.old.
+/// For the delta before cut-over, --update makes a plan for the newest snapshot out of one that was edited: what was decided in it stays;
+/// what has changed at the source since then (accounts, folders, domains, aliases, members, forwards and the like) is brought in, and said.
+/// The old one is kept as PLAN.old.
 ///
 /// Example: floe plan acme.floe --to imaps://mail.acme.example --sheet acme.sheet.json --out acme.plan.toml
 #[derive(Debug, clap::Args)]
@@ -71,6 +73,7 @@ struct Report {
     touched: u64,
     entries: u64,
     causes: Vec<(Cause, u64)>,
+    changes: Vec<Change>,
     verdict: String,
 }
 
@@ -85,8 +88,9 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let mut drafted = draft(&snapshot)?;
     drafted.imap = args.imap.as_ref().map(Address::to_string);
     drafted.dav = args.dav.as_ref().map(Address::to_string);
+    let mut changes = Vec::new();
     if args.update {
-        drafted = plan::renew(&archive, drafted, plan::read(&args.out)?, &draft)?;
+        (drafted, changes) = plan::renew(&archive, drafted, plan::read(&args.out)?, &draft)?;
         let old = args.out.with_extension("toml.old");
         std::fs::rename(&args.out, &old).map_err(|e| Error::io(Kind::Storage, "cannot keep the old plan", &old, e))?;
     }
@@ -100,7 +104,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     rows.flush().map_err(failed)?;
     file.write_all(plan::write(&drafted, &summary).as_bytes())
         .map_err(|e| Error::io(Kind::Storage, "cannot write the plan", &args.out, e))?;
-    tell(args, &drafted, &summary, &list, out)
+    tell(args, &drafted, &summary, changes, &list, out)
 }
 
 /// The capability sheet in a file; what is assumed of a server, without one.
@@ -126,7 +130,14 @@ fn create(path: &Path) -> Result<File> {
     })
 }
 
-fn tell(args: &Args, drafted: &plan::Plan, summary: &Summary, list: &Path, out: &mut Output<'_>) -> Result<u8> {
+fn tell(
+    args: &Args,
+    drafted: &plan::Plan,
+    summary: &Summary,
+    changes: Vec<Change>,
+    list: &Path,
+    out: &mut Output<'_>,
+) -> Result<u8> {
     let waiting = drafted.accounts.iter().filter(|a| a.skip).count() as u64;
     let mut odd = Vec::new();
     for (count, words) in [
@@ -153,11 +164,15 @@ fn tell(args: &Args, drafted: &plan::Plan, summary: &Summary, list: &Path, out: 
             touched: summary.touched,
             entries: summary.entries,
             causes: summary.causes.iter().map(|(cause, count)| (*cause, *count)).collect(),
+            changes,
             verdict: verdict.words(),
         })?;
         return Ok(verdict.code());
     }
     out.line(format_args!("plan {} for {} accounts and {folders} folders", args.out.display(), drafted.accounts.len()))?;
+    for change in &changes {
+        out.line(format_args!("updated   {}: {}", printable(&change.of), printable(&change.what)))?;
+    }
     for (cause, count) in &summary.causes {
         out.line(format_args!("{count:>8}  {}", cause.words()))?;
     }

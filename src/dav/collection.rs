@@ -31,6 +31,8 @@ pub struct Collection {
     pub color: Option<String>,
     /// Changes when anything in it does.
     pub ctag: Option<String>,
+    /// Bytes of the largest object that it takes, where the server says so (RFC 4791 5.2.5, RFC 6352 6.2.3).
+    pub largest: Option<u64>,
 }
 
 /// A collection to be made.
@@ -57,7 +59,8 @@ pub enum Made {
     Exists,
 }
 
-const PROPERTIES: &str = "<d:resourcetype/><d:displayname/><c:supported-calendar-component-set/><i:calendar-color/><s:getctag/>";
+const PROPERTIES: &str = "<d:resourcetype/><d:displayname/><c:supported-calendar-component-set/><i:calendar-color/><s:getctag/>\
+    <c:max-resource-size/><a:max-resource-size/>";
 
 fn collection(path: String, response: &Element) -> Option<Collection> {
     let (properties, _) = response.properties();
@@ -76,7 +79,9 @@ fn collection(path: String, response: &Element) -> Option<Collection> {
     let set = get(CALDAV, "supported-calendar-component-set");
     let components = set.into_iter().flat_map(|s| &s.children).filter_map(|c| c.label.clone()).collect();
     let (display_name, color, ctag) = (text(DAV, "displayname"), text(APPLE, "calendar-color"), text(SERVER, "getctag"));
-    Some(Collection { path, is, components, display_name, color, ctag })
+    let said = text(CALDAV, "max-resource-size").or_else(|| text(CARDDAV, "max-resource-size"));
+    let largest = said.and_then(|size| size.parse().ok()).filter(|size| *size > 0);
+    Some(Collection { path, is, components, display_name, color, ctag, largest })
 }
 
 impl Client {

@@ -127,12 +127,28 @@ impl Client {
                         When::Still(_) => Put::Differs,
                     }),
                     Some("resource-must-be-null") => Ok(Put::Exists),
-                    other => {
-                        let why = crate::model::printable(other.unwrap_or("no reason given"));
-                        Err(Error::new(Kind::Refused, format!("PUT: refused, {why}")).with("status", status).with("path", path))
-                    }
+                    other => Err(refused(status, other, path)),
                 }
             }
+            _ => Err(answer.refusal("PUT", path)),
+        }
+    }
+
+    /// Stores a resource where none is, and says whether it is there; `false` when the server refuses it for its size. No invitation leaves.
+    ///
+    /// # Errors
+    /// As [`Client::send`]; `Kind::Refused` when the server says no for another reason.
+    pub fn takes(&mut self, path: &str, body: Body<'_>) -> Result<bool> {
+        let answer = self.send("PUT", path, &[NO_INVITATIONS, ("If-None-Match", "*")], body)?;
+        match answer.status {
+            200..=299 => Ok(true),
+            413 => Ok(false),
+            status @ (403 | 409 | 412) => match answer.precondition().0.as_deref() {
+                Some("max-resource-size") => Ok(false),
+                // The answer to an earlier try was lost.
+                None if status == 412 => Ok(true),
+                other => Err(refused(status, other, path)),
+            },
             _ => Err(answer.refusal("PUT", path)),
         }
     }
@@ -223,6 +239,12 @@ impl Client {
             _ => Err(answer.refusal("DELETE", path)),
         }
     }
+}
+
+/// The error of a PUT that was refused with a condition, or without a word.
+fn refused(status: u16, condition: Option<&str>, path: &str) -> Error {
+    let why = crate::model::printable(condition.unwrap_or("no reason given"));
+    Error::new(Kind::Refused, format!("PUT: refused, {why}")).with("status", status).with("path", path)
 }
 
 /// A date as HTTP writes it (RFC 9110 5.6.7).

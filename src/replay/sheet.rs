@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::plan::Part;
 use crate::objects::Mark;
 
 /// The property of its own that the doctor tries.
@@ -127,8 +128,9 @@ pub struct DavSheet {
     pub one_kind_each: bool,
     /// Did mail leave when an event with an attendee was written? Unknown when not tried.
     pub invitations_leave: Option<bool>,
-    /// Largest object in bytes, where one was refused as too large.
-    pub largest_object: Option<u64>,
+    /// Largest item of each kind in bytes, where the server says so or refused a larger one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub largest: BTreeMap<Part, u64>,
     /// What becomes of cards of version 4.0 as a whole.
     #[serde(default)]
     pub card_4: Fate,
@@ -152,6 +154,11 @@ pub struct AdminSheet {
 }
 
 impl DavSheet {
+    /// The largest item of that kind, where there is a limit.
+    pub fn largest_of(&self, part: Part) -> Option<u64> {
+        self.largest.get(&part).copied()
+    }
+
     /// Is the value of that property lost where it has the mark?
     pub fn is_lost_at(&self, mark: Mark, property: &str) -> bool {
         let name = if property.starts_with("X-") { PROBE } else { property };

@@ -117,12 +117,25 @@ async fn answer(world: Arc<World>, request: Request<Incoming>) -> Result<Reply, 
         0 => DAV_BYTES_MAX,
         most => most,
     };
-    let Ok(body) = Limited::new(body, usize::try_from(most).unwrap_or(usize::MAX)).collect().await else {
-        return Ok(status(StatusCode::PAYLOAD_TOO_LARGE));
-    };
-    let reply = dav::answer(&world, &user, &head, &body.to_bytes());
+    let Some(body) = at_most(body, most).await else { return Ok(status(StatusCode::PAYLOAD_TOO_LARGE)) };
+    let reply = dav::answer(&world, &user, &head, &body);
     if head.method == hyper::Method::PUT && world.tallies.cut_put.strikes(world.difficulties.cut_put) {
         return Err(Cut);
     }
     Ok::<_, Infallible>(reply).map_err(|never| match never {})
+}
+
+/// The body, if it has at most so many bytes. A longer one is read to its end and dropped: who still writes does not see the answer.
+async fn at_most(mut body: Incoming, most: u64) -> Option<Vec<u8>> {
+    let (mut bytes, mut read) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.ok()?.into_data() else { continue };
+        read += data.len() as u64;
+        if read <= most {
+            bytes.extend_from_slice(&data);
+        } else if read > DAV_BYTES_MAX {
+            break;
+        }
+    }
+    (read <= most).then_some(bytes)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::size::{Largest, largest};
 use crate::dav::{Body, Client, Collection, CollectionType, Homes, NewCollection, Put, When, join, last_name};
 use crate::error::{Error, Kind, Result};
 use crate::model::printable;
@@ -96,7 +97,18 @@ pub fn look_at_dav(client: &mut Client) -> Result<(DavSheet, Vec<String>)> {
         Look { sheet: DavSheet { one_kind_each: true, ..DavSheet::default() }, unknown: Vec::new(), lost: BTreeSet::new() };
     looking.defaults(client, &homes)?;
     for (part, name, media, body) in TRIES {
-        looking.part(client, &homes, *part, name, media, body)?;
+        looking.in_folder(client, &homes, *part, |look, client, path| {
+            look.round_trip(client, *part, &join(path, name), media, body)
+        })?;
+    }
+    for part in [Part::Files, Part::Events, Part::Contacts] {
+        if looking.sheet.creates.iter().any(|word| word == part.word()) {
+            looking.in_folder(client, &homes, part, |look, client, path| look.size(client, part, path))?;
+        }
+    }
+    // What holds for events holds for what else calendars hold.
+    if let Some(bytes) = looking.sheet.largest_of(Part::Events) {
+        looking.sheet.largest.extend([(Part::Tasks, bytes), (Part::Journals, bytes)]);
     }
     let sheet = &mut looking.sheet;
     sheet.lost_at.values_mut().for_each(|names| names.retain(|name| !looking.lost.contains(name)));
@@ -143,8 +155,14 @@ impl Look {
         Ok(())
     }
 
-    /// Makes a collection, puts one thing into it, reads it back, and removes both.
-    fn part(&mut self, client: &mut Client, homes: &Homes, part: Part, name: &str, media: &str, body: &str) -> Result<()> {
+    /// Makes a collection, hands its path to `work`, and removes it with all that is in it.
+    fn in_folder(
+        &mut self,
+        client: &mut Client,
+        homes: &Homes,
+        part: Part,
+        work: impl FnOnce(&mut Self, &mut Client, &str) -> Result<()>,
+    ) -> Result<()> {
         let home = match part {
             Part::Contacts => &homes.address_books,
             Part::Files => &homes.files,
@@ -172,7 +190,7 @@ impl Look {
             }
             Err(e) => return Err(e),
         }
-        let looked = self.round_trip(client, part, &join(&path, name), media, body);
+        let looked = work(self, client, &path);
         let removed = client.delete(&path, None);
         looked?;
         removed.map(drop).map_err(|e| {
@@ -181,6 +199,30 @@ impl Look {
                 .because(e)
                 .hint("remove it by hand")
         })
+    }
+
+    /// How large an item may be. What holds for files may hold for everything.
+    fn size(&mut self, client: &mut Client, part: Part, path: &str) -> Result<()> {
+        let bytes = match largest(client, path, part, self.sheet.largest_of(Part::Files)) {
+            Ok(Largest::Unlimited) => return Ok(()),
+            Ok(Largest::Bytes(bytes)) => bytes,
+            Ok(Largest::Between(taken, refused)) => {
+                self.unknown.push(format!("{part}: {taken} bytes are taken and {refused} refused; sizes between were not tried"));
+                refused - 1
+            }
+            Ok(Largest::Quota) => {
+                self.unknown.push(format!("{part}: how large one may be: the account's quota is too small to see it"));
+                return Ok(());
+            }
+            // Some servers hang up on who sends too much; whether it is still there, the removal of the folder shows.
+            Err(e) if matches!(e.kind(), Kind::Refused | Kind::Busy | Kind::Protocol | Kind::Unreachable) => {
+                self.unknown.push(format!("{part}: how large one may be: {}", printable(&e.to_string())));
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        };
+        self.sheet.largest.insert(part, bytes);
+        Ok(())
     }
 
     fn round_trip(&mut self, client: &mut Client, part: Part, path: &str, media: &str, body: &str) -> Result<()> {

@@ -4,6 +4,7 @@ mod admin;
 mod dav;
 mod invite;
 mod mail;
+mod size;
 
 pub use admin::look_at_admin;
 pub use dav::look_at_dav;

@@ -37,7 +37,7 @@ pub struct DavJob<'a> {
     pub part: Part,
     /// The folder on the target, from the user's home.
     pub to: &'a [String],
-    /// Larger items are not tried.
+    /// Larger items are not tried; of objects the form that is sent counts.
     pub largest: Option<u64>,
     /// What an earlier snapshot held of it, where only what is new since then is wanted.
     pub since: Option<&'a HashMap<Key, Digest>>,

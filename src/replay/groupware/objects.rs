@@ -80,16 +80,8 @@ impl Folder<'_> {
                 (row, true, Some(etag))
             }
         };
-        if let Some(most) = [books.job.largest, Some(LARGEST_OBJECT)].into_iter().flatten().min().filter(|most| item.size > *most)
-        {
-            return books.refuse(row, item, format!("{} bytes, at most {most} can be sent", item.size));
-        }
-        if nth > 0 {
-            return if first == item.sha256 {
-                books.confirm(row, &href, None, None, false)
-            } else {
-                books.refuse(row, item, "another object of this folder has the same UID".to_owned())
-            };
+        if item.size > LARGEST_OBJECT {
+            return books.refuse(row, item, too_large(item.size, LARGEST_OBJECT));
         }
         let bytes = match self.archive.read(item.sha256, LARGEST_OBJECT) {
             Err(e) if e.kind() == Kind::Damage => {
@@ -101,6 +93,17 @@ impl Folder<'_> {
         let Some(fitted) = fit(&bytes) else {
             return books.refuse(row, item, NO_OBJECT.to_owned());
         };
+        let size = fitted.bytes.len() as u64;
+        if let Some(most) = books.job.largest.filter(|most| size > *most) {
+            return books.refuse(row, item, too_large(size, most));
+        }
+        if nth > 0 {
+            return if first == item.sha256 {
+                books.confirm(row, &href, None, None, false)
+            } else {
+                books.refuse(row, item, "another object of this folder has the same UID".to_owned())
+            };
+        }
         match over {
             Some(etag) => self.replace(books, row, item, &fitted, &etag),
             None => self.send(books, row, item, &fitted, ours),
@@ -233,6 +236,10 @@ impl Folder<'_> {
         }
         Ok(self.by_uid.as_ref().and_then(|all| all.get(uid)).cloned())
     }
+}
+
+fn too_large(bytes: u64, most: u64) -> String {
+    format!("{bytes} bytes, at most {most} can be sent")
 }
 
 /// Takes what is there for the item, if it says the same, or if it is what floe had sent and the server changed.

@@ -286,14 +286,19 @@ fn of_object(
     part: Part,
     dav: &DavSheet,
 ) -> Result<Vec<(Cause, String)>> {
-    let largest = if part == Part::Files { dav.largest_object } else { Some(dav.largest_object.unwrap_or(LARGEST_OBJECT)) };
-    if let Some(most) = largest.filter(|most| item.size > *most) {
-        return Ok(vec![(Cause::TooLarge, format!("{} bytes, at most {most} can be sent", item.size))]);
-    }
-    match part {
-        Part::Files => Ok(of_file(head, item, dav)),
-        _ => Ok(of_entry(&archive.read(item.sha256, LARGEST_OBJECT)?, dav)),
-    }
+    let largest = dav.largest_of(part);
+    Ok(match part {
+        Part::Files => too_large(item.size, largest).unwrap_or_else(|| of_file(head, item, dav)),
+        _ => match too_large(item.size, Some(LARGEST_OBJECT)) {
+            Some(too_large) => too_large,
+            None => of_entry(&archive.read(item.sha256, LARGEST_OBJECT)?, largest, dav),
+        },
+    })
+}
+
+fn too_large(bytes: u64, most: Option<u64>) -> Option<Vec<(Cause, String)>> {
+    let most = most.filter(|most| bytes > *most)?;
+    Some(vec![(Cause::TooLarge, format!("{bytes} bytes, at most {most} can be sent"))])
 }
 
 fn of_file(head: &CollectionHead, item: &Placement, dav: &DavSheet) -> Vec<(Cause, String)> {
@@ -308,10 +313,14 @@ fn of_file(head: &CollectionHead, item: &Placement, dav: &DavSheet) -> Vec<(Caus
     found
 }
 
-fn of_entry(bytes: &[u8], dav: &DavSheet) -> Vec<(Cause, String)> {
+fn of_entry(bytes: &[u8], largest: Option<u64>, dav: &DavSheet) -> Vec<(Cause, String)> {
     let Some(fitted) = fit(bytes) else {
         return vec![(Cause::ContentRefused, NO_OBJECT.to_owned())];
     };
+    // What is sent, which may be longer than what lies in the archive.
+    if let Some(too_large) = too_large(fitted.bytes.len() as u64, largest) {
+        return too_large;
+    }
     if dav.card_4 == Fate::Refused && has_line(bytes, "VERSION", b"4.0") {
         return vec![(Cause::ContentRefused, "a card of version 4.0".to_owned())];
     }

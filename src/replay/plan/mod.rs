@@ -19,7 +19,7 @@ pub use map::draft;
 pub(crate) use map::{legal_file_name, part_of};
 pub use people::has_mailbox;
 pub use read::read;
-pub use renew::renew;
+pub use renew::{Change, renew};
 pub use write::write;
 
 use std::collections::{BTreeMap, BTreeSet};

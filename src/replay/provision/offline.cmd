@@ -10,7 +10,7 @@ rem This file is UTF-8; if names come out garbled, the tool expects the console'
 chcp 65001 >nul
 cd /d "%~dp0"
 if not defined TOOL set "TOOL=C:\Program Files\IceWarp\tool.exe"
-if not exist "%TOOL%" (echo there is no %TOOL%: name the server's tool in TOOL & exit /b 2)
+if not exist "%TOOL%" goto no_tool
 set failed=0
 goto main
 
@@ -19,33 +19,59 @@ goto main
 exit /b %errorlevel%
 
 :make_domain
-call :there domain %1 d_type && exit /b 0
+call :there domain %1 d_type
+if "%errorlevel%"=="0" exit /b 0
 "%TOOL%" create domain %1 >>provision.log 2>&1 <nul
-call :there domain %1 d_type || set /a failed+=1
+call :there domain %1 d_type
+if not "%errorlevel%"=="0" call :complain domain %1
 exit /b 0
 
 :make_mailbox
-call :there account %1 u_type && exit /b 0
+call :there account %1 u_type
+if "%errorlevel%"=="0" exit /b 0
 "%TOOL%" import account %2 u_password >>provision.log 2>&1 <nul
-call :there account %1 u_type || set /a failed+=1
+call :there account %1 u_type
+if not "%errorlevel%"=="0" call :complain account %1
 exit /b 0
 
 :make_other
-call :there account %1 u_type && exit /b 0
+call :there account %1 u_type
+if "%errorlevel%"=="0" exit /b 0
 "%TOOL%" create account %1 u_type %2 >>provision.log 2>&1 <nul
-call :there account %1 u_type || set /a failed+=1
+call :there account %1 u_type
+if not "%errorlevel%"=="0" call :complain account %1
 exit /b 0
 
 :want
-"%TOOL%" set %1 %2 %3 %4 >>provision.log 2>&1 <nul && exit /b 0
-"%TOOL%" modify %1 %2 %3 %4 >>provision.log 2>&1 <nul || set /a failed+=1
+"%TOOL%" set %1 %2 %3 %4 >>provision.log 2>&1 <nul
+if "%errorlevel%"=="0" exit /b 0
+"%TOOL%" modify %1 %2 %3 %4 >>provision.log 2>&1 <nul
+if not "%errorlevel%"=="0" call :complain %3 of %2
 exit /b 0
 
+rem fill ACCOUNT VARIABLE VALUE: only where there is nothing yet.
 :fill
+"%TOOL%" get account %1 %2 2>nul <nul | findstr /i /x /c:"%~2:" /c:"%~2: " >nul
+if "%errorlevel%"=="0" call :want account %1 %2 %3
 exit /b 0
+
+:complain
+set /a failed+=1
+echo NOT DONE: %*
+echo NOT DONE: %* >>provision.log
+exit /b 0
+
+:no_tool
+rem In no block of parentheses: a folder may have some in its name.
+echo there is no "%TOOL%": name the server's tool in TOOL
+exit /b 2
 
 :end
-if "%failed%"=="0" (echo PASS: all is there & exit /b 0)
+if not "%failed%"=="0" goto exceptions
+echo PASS: all is there
+exit /b 0
+
+:exceptions
 echo PASS WITH EXCEPTIONS: %failed% not done
 exit /b 1
 
