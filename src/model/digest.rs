@@ -20,6 +20,13 @@ impl Digest {
         &self.0
     }
 
+    /// The first 16 bytes, which tell things apart as well where nobody goes by them alone.
+    pub fn half(&self) -> [u8; 16] {
+        let mut half = [0; 16];
+        half.copy_from_slice(&self.0[..16]);
+        half
+    }
+
     /// From 32 bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Digest(bytes)

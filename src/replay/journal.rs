@@ -88,18 +88,12 @@ impl Key {
     pub fn of_item(item: &Digest, n: u32) -> Self {
         let mut all = item.as_bytes().to_vec();
         all.extend(n.to_le_bytes());
-        Key::first_half(if n == 0 { *item } else { Digest::of(&all) })
+        Key(if n == 0 { item.half() } else { Digest::of(&all).half() })
     }
 
     /// An object that has a name of its own in its collection: a UID of a calendar, a path of a file.
     pub fn of_name(name: &str) -> Self {
-        Key::first_half(Digest::of(name.as_bytes()))
-    }
-
-    fn first_half(digest: Digest) -> Self {
-        let mut half = [0; 16];
-        half.copy_from_slice(&digest.as_bytes()[..16]);
-        Key(half)
+        Key(Digest::of(name.as_bytes()).half())
     }
 }
 

@@ -70,9 +70,7 @@ fn mark(content: &Digest, date: Option<Timestamp>, flags: &[Flag], keywords: &[S
         hasher.update(b" ");
         hasher.update(keyword.as_bytes());
     });
-    let mut half = [0; 16];
-    half.copy_from_slice(&hasher.finish().as_bytes()[..16]);
-    half
+    hasher.finish().half()
 }
 
 fn content_of(item: &Placement) -> Digest {

@@ -89,6 +89,7 @@ pub fn fill(
         let mut folder = Folder::open(archive, job, journal, open, monitor)?;
         folder.fill(filled)?;
         let gone = folder.gone()?;
+        folder.leave()?;
         *connection = Some(folder.connection);
         Ok(gone)
     })?;
@@ -113,6 +114,7 @@ struct Folder<'a> {
     monitor: &'a dyn Monitor,
     connection: Connection,
     mailbox: String,
+    is_selected: bool,
     validity: u32,
     collection: Collection,
     known: HashMap<Key, Known>,
@@ -176,6 +178,7 @@ impl<'a> Folder<'a> {
             journal,
             monitor,
             mailbox,
+            is_selected: false,
             validity,
             collection,
             known: HashMap::new(),
@@ -210,15 +213,36 @@ impl<'a> Folder<'a> {
         }
     }
 
-    /// Does something inside the folder. Otherwise it is not selected: a server would look it through after each message that is put into it.
+    /// Does something inside the folder.
     fn within<T>(&mut self, act: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+        self.select()?;
+        let done = act(&mut self.connection)?;
+        if !self.stays_selected() {
+            self.leave()?;
+        }
+        Ok(done)
+    }
+
+    /// Is the folder selected while messages are put into it? Then a server does not open it anew for each batch, which takes Dovecot the longer
+    /// the more is in it. A server that does not say where messages are is asked by STATUS, which is for folders that are not selected.
+    fn stays_selected(&self) -> bool {
+        self.connection.has("UIDPLUS")
+    }
+
+    fn select(&mut self) -> Result<()> {
+        if self.is_selected {
+            return Ok(());
+        }
         let selected = self.connection.select(&self.mailbox, false)?;
+        self.is_selected = true;
         if selected.uid_validity != self.validity {
             return Err(Error::new(Kind::Unreachable, "the folder was made anew meanwhile").with("folder", &self.mailbox));
         }
-        let done = act(&mut self.connection)?;
-        self.connection.leave()?;
-        Ok(done)
+        Ok(())
+    }
+
+    fn leave(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.is_selected) { self.connection.leave() } else { Ok(()) }
     }
 
     /// Recalls what the journal knows, and reads back what lies on the target beyond that.
@@ -464,6 +488,9 @@ impl<'a> Folder<'a> {
     }
 
     fn transmit(&mut self, messages: Vec<Message>, way: Way) -> Result<UnderWay> {
+        if self.under_way.is_none() && self.stays_selected() {
+            self.select()?;
+        }
         let archive = self.archive;
         let mut writers: Vec<_> = messages
             .iter()
