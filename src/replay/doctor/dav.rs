@@ -108,7 +108,7 @@ pub fn look_at_dav(client: &mut Client) -> Result<(DavSheet, Vec<String>)> {
     }
     // What holds for events holds for what else calendars hold.
     if let Some(bytes) = looking.sheet.largest_of(Part::Events) {
-        looking.sheet.largest.extend([(Part::Tasks, bytes), (Part::Journals, bytes)]);
+        looking.sheet.largest.extend([(Part::Tasks, bytes), (Part::Journals, bytes), (Part::Notes, bytes)]);
     }
     let sheet = &mut looking.sheet;
     sheet.lost_at.values_mut().for_each(|names| names.retain(|name| !looking.lost.contains(name)));
