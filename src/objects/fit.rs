@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_not_made_one() {
-        for text in ["", "hello", "BEGIN:VCALENDAR\nEND:VCALENDAR\n", "BEGIN:VNOTE\nEND:VNOTE\n"] {
+        for text in ["", "hello", "BEGIN:VCALENDAR\nEND:VCALENDAR\n", "BEGIN:VALARM\nEND:VALARM\n"] {
             assert!(fit(text.as_bytes()).is_none(), "{text}");
         }
     }
