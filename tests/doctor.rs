@@ -124,7 +124,7 @@ fn the_largest_item_is_found_to_the_byte_and_a_quota_is_not_taken_for_it() {
     let way = Way::new("max-body=30000");
     let (ran, sheet) = look(&way, &[]);
     assert!(ran.expect(0).text().contains("largest   30000 bytes for events"));
-    for part in ["files", "events", "tasks", "journals", "contacts"] {
+    for part in ["files", "events", "tasks", "journals", "contacts", "notes"] {
         assert_eq!(sheet["dav"]["largest"][part], 30_000, "{part}");
     }
     let home = way.path("icewarp/webdav").join(way.server.admin());
@@ -148,6 +148,6 @@ fn the_largest_object_that_a_server_tells_of_is_believed() {
     let (sheet, _) = floe::replay::doctor::look_at_dav(&mut client).unwrap();
     // What Radicale has unless it is configured otherwise; files it does not take at all.
     let told: Vec<(Part, u64)> =
-        [Part::Events, Part::Tasks, Part::Journals, Part::Contacts].map(|part| (part, 10_000_000)).to_vec();
+        [Part::Events, Part::Tasks, Part::Journals, Part::Contacts, Part::Notes].map(|part| (part, 10_000_000)).to_vec();
     assert_eq!(sheet.largest.into_iter().collect::<Vec<_>>(), told);
 }
