@@ -75,10 +75,12 @@ impl Answer {
         let kind = match status {
             401 => Kind::Login,
             423 | 429 | 502..=504 => Kind::Busy,
-            400 | 403..=422 | 424..=428 | 430..=499 | 500 | 501 | 505..=599 => Kind::Refused,
+            // Of several things some were refused, and so all that was asked for.
+            207 | 400 | 403..=422 | 424..=428 | 430..=499 | 500 | 501 | 505..=599 => Kind::Refused,
             _ => Kind::Protocol,
         };
         let meaning = match status {
+            207 => "a part of it is refused",
             401 => "the name or the password is refused",
             403 => "not allowed",
             404 | 410 => "nothing is there",
