@@ -1,6 +1,7 @@
 //! Rebuilds and hashes every object. A frame is decompressed once, as long as the recipes that need it fit into memory together.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -38,7 +39,7 @@ pub(super) fn check(archive: &Archive, found: &mut Findings, monitor: &dyn Monit
     let mut pass =
         Pass { archive, monitor, frames: &frames, read: HashMap::new(), broken: Broken::new(), recipes: Vec::new(), found };
     // What recipes need is read for the first of them; what is left then is needed by none.
-    let (first, others): (Vec<FrameKey>, Vec<FrameKey>) = pass.order().into_iter().partition(|key| with_recipes.contains(key));
+    let (first, others): (Vec<FrameKey>, Vec<FrameKey>) = frames.keys().copied().partition(|key| with_recipes.contains(key));
     for keys in [first, others] {
         for some in keys.chunks(FRAMES_AT_ONCE) {
             pass.read(some);
@@ -58,9 +59,9 @@ pub(super) fn check(archive: &Archive, found: &mut Findings, monitor: &dyn Monit
     Ok(broken)
 }
 
-/// All frames of all packs, as their seek tables tell of them.
-fn frames(archive: &Archive) -> HashMap<FrameKey, FrameSpan> {
-    let mut frames = HashMap::new();
+/// All frames of all packs in the order in which they lie, as their seek tables tell of them.
+fn frames(archive: &Archive) -> BTreeMap<FrameKey, FrameSpan> {
+    let mut frames = BTreeMap::new();
     for file in archive.index().packs() {
         let Some(pack) = pack_digest(&file.name) else { continue };
         let spans = pack::seek_table(archive.contents(), &file.name, file.size)
@@ -74,7 +75,7 @@ fn frames(archive: &Archive) -> HashMap<FrameKey, FrameSpan> {
 struct Pass<'a> {
     archive: &'a Archive,
     monitor: &'a dyn Monitor,
-    frames: &'a HashMap<FrameKey, FrameSpan>,
+    frames: &'a BTreeMap<FrameKey, FrameSpan>,
     /// The frames that were looked at, and whether they could be read.
     read: HashMap<FrameKey, bool>,
     broken: Broken,
@@ -100,17 +101,10 @@ struct Frame {
 }
 
 impl Pass<'_> {
-    /// The frames in the order in which they lie.
-    fn order(&self) -> Vec<FrameKey> {
-        let mut keys: Vec<FrameKey> = self.frames.keys().copied().collect();
-        keys.sort_unstable();
-        keys
-    }
-
     /// Reads these frames, but for those that were read before.
     fn read(&mut self, keys: &[FrameKey]) {
         let new: Vec<FrameKey> = keys.iter().copied().filter(|key| !self.read.contains_key(key)).collect();
-        let frames: Vec<Frame> = new.par_iter().filter_map(|key| self.frame(*key, &mut |_| {})).collect();
+        let frames: Vec<Frame> = new.par_iter().filter_map(|key| Some(self.look_into(*key, &self.open(*key)?))).collect();
         frames.into_iter().for_each(|frame| self.take(frame));
         if self.recipes.iter().map(|found| found.recipe.len()).sum::<usize>() > RECIPES_BYTES {
             self.follow();
@@ -125,25 +119,28 @@ impl Pass<'_> {
         self.recipes.extend(frame.recipes);
     }
 
-    /// Reads a frame, of which `with` may make use; the first time it hashes what is stored as it is, and hands the recipes out.
-    fn frame(&self, key: FrameKey, with: &mut dyn FnMut(&Opened<'_>)) -> Option<Frame> {
-        let span = self.frames.get(&key)?;
-        let is_new = !self.read.contains_key(&key);
-        if is_new {
-            self.monitor.advance(0, u64::from(span.compressed));
-        }
-        let read = self.archive.frame(key.0, span).and_then(|bytes| Ok((pack::entries(&bytes)?, bytes)));
+    /// Decompresses a frame, if there is one.
+    fn open(&self, key: FrameKey) -> Option<Result<Opened>> {
+        let bytes = self.archive.frame(key.0, self.frames.get(&key)?);
+        Some(bytes.and_then(|bytes| Ok(Opened { spans: pack::entries(&bytes)?, bytes })))
+    }
+
+    /// Hashes what a frame stores as it is, and takes its recipes.
+    fn look_into(&self, key: FrameKey, opened: &Result<Opened>) -> Frame {
+        self.monitor.advance(0, self.frames.get(&key).map_or(0, |span| u64::from(span.compressed)));
         let mut frame = Frame { key, objects: 0, damage: None, broken: Vec::new(), recipes: Vec::new() };
-        match read {
-            Ok((spans, bytes)) => {
-                if is_new {
-                    look_into(&mut frame, &spans, &bytes);
-                }
-                with(&Opened { bytes: &bytes, spans: spans.iter().map(|span| (span.digest, *span)).collect() });
-            }
-            Err(e) => frame.damage = Some(e.to_string()),
-        }
-        is_new.then_some(frame)
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(e) => return Frame { damage: Some(e.to_string()), ..frame },
+        };
+        let (recipes, stored): (Vec<&EntrySpan>, Vec<&EntrySpan>) =
+            opened.spans.iter().partition(|s| s.form == ObjectForm::Recipe);
+        let digests = Digest::of_each(&stored.iter().map(|span| opened.data(span)).collect::<Vec<_>>());
+        let wrong = stored.iter().zip(digests).filter(|(span, digest)| span.digest != *digest);
+        frame.objects = opened.spans.len() as u64;
+        frame.broken = wrong.map(|(span, _)| not_whole(span.digest, Error::damage(WRONG_DIGEST))).collect();
+        frame.recipes = recipes.iter().map(|span| Found { object: span.digest, recipe: opened.data(span).to_vec() }).collect();
+        frame
     }
 
     /// Follows the recipes that were gathered, those together that need the same frame.
@@ -154,12 +151,11 @@ impl Pass<'_> {
         let groups = placed.par_chunk_by(|a, b| a.0 == b.0);
         let followed: Vec<(Option<Frame>, Failures)> = groups
             .map(|same| {
-                let mut broken = None;
-                let recipes = || same.iter().map(|(_, found)| found);
-                let key = same.first().and_then(|(key, _)| *key);
-                let frame =
-                    key.and_then(|key| self.frame(key, &mut |opened| broken = Some(make(self.archive, opened, recipes()))));
-                (frame, broken.unwrap_or_else(|| make(self.archive, &Opened::default(), recipes())))
+                let opened = same.first().and_then(|(key, _)| *key).and_then(|key| Some((key, self.open(key)?)));
+                let new = opened.as_ref().filter(|(key, _)| !self.read.contains_key(key));
+                let frame = new.map(|(key, opened)| self.look_into(*key, opened));
+                let opened = opened.and_then(|(_, opened)| opened.ok());
+                (frame, make(self.archive, opened.as_ref(), same.iter().map(|(_, found)| found)))
             })
             .collect();
         for (frame, broken) in followed {
@@ -176,45 +172,34 @@ impl Pass<'_> {
     }
 }
 
-/// Hashes what a frame stores as it is, and takes its recipes.
-fn look_into(frame: &mut Frame, spans: &[EntrySpan], bytes: &[u8]) {
-    let data = |span: &EntrySpan| bytes.get(span.start..span.start + span.len).unwrap_or_default();
-    let (recipes, stored): (Vec<&EntrySpan>, Vec<&EntrySpan>) = spans.iter().partition(|s| s.form == ObjectForm::Recipe);
-    let digests = Digest::of_each(&stored.iter().map(|span| data(span)).collect::<Vec<_>>());
-    let wrong = stored.iter().zip(digests).filter(|(span, digest)| span.digest != *digest);
-    frame.objects = spans.len() as u64;
-    frame.broken = wrong.map(|(span, _)| not_whole(span.digest, Error::damage(WRONG_DIGEST))).collect();
-    frame.recipes = recipes.iter().map(|span| Found { object: span.digest, recipe: data(span).to_vec() }).collect();
-}
-
 const WRONG_DIGEST: &str = "an object's bytes do not have its digest";
 
 fn not_whole(object: Digest, why: Error) -> (Digest, String) {
     (object, why.with("object", object).to_string())
 }
 
-/// A decompressed frame, in which an object is found without the index.
-#[derive(Default)]
-struct Opened<'a> {
-    bytes: &'a [u8],
-    spans: HashMap<Digest, EntrySpan>,
+/// A decompressed frame, and what is where in it.
+struct Opened {
+    bytes: Arc<Vec<u8>>,
+    spans: Vec<EntrySpan>,
 }
 
-impl Opened<'_> {
-    fn fetch(&self, archive: &Archive, blob: &BlobRef, give: &mut dyn FnMut(&[u8])) -> Result<()> {
-        match self.spans.get(&blob.digest).and_then(|span| self.bytes.get(span.start..span.start + span.len)) {
-            Some(bytes) => give(bytes),
-            None => archive.fetch(blob, give)?,
-        }
-        Ok(())
+impl Opened {
+    fn data(&self, span: &EntrySpan) -> &[u8] {
+        self.bytes.get(span.start..span.start + span.len).unwrap_or_default()
     }
 }
 
+/// What a frame holds, found without the index.
+type Blobs<'a> = HashMap<Digest, &'a [u8]>;
+
 /// Makes the objects; gives those that are not what they should be.
-fn make<'a>(archive: &Archive, opened: &Opened<'_>, recipes: impl Iterator<Item = &'a Found>) -> Failures {
+fn make<'a>(archive: &Archive, opened: Option<&Opened>, recipes: impl Iterator<Item = &'a Found>) -> Failures {
+    let blobs: Blobs<'_> =
+        opened.iter().flat_map(|opened| opened.spans.iter().map(|span| (span.digest, opened.data(span)))).collect();
     let (mut broken, mut made, mut bytes) = (Vec::new(), Vec::new(), 0);
     for found in recipes {
-        match rebuilt(archive, opened, found) {
+        match rebuilt(archive, &blobs, found) {
             Ok(Some(object)) => {
                 bytes += object.len() as u64;
                 made.push((found.object, object));
@@ -239,9 +224,15 @@ fn hash(made: Vec<(Digest, Vec<u8>)>) -> impl Iterator<Item = (Digest, String)> 
 }
 
 /// The bytes of a small object, not hashed yet; of a large one nothing, for it is hashed here.
-fn rebuilt(archive: &Archive, opened: &Opened<'_>, found: &Found) -> Result<Option<Vec<u8>>> {
+fn rebuilt(archive: &Archive, blobs: &Blobs<'_>, found: &Found) -> Result<Option<Vec<u8>>> {
     let recipe = Recipe::parse(&found.recipe)?;
-    let fetch = &mut |blob: &BlobRef, give: &mut dyn FnMut(&[u8])| opened.fetch(archive, blob, give);
+    let fetch = &mut |blob: &BlobRef, give: &mut dyn FnMut(&[u8])| match blobs.get(&blob.digest) {
+        Some(bytes) => {
+            give(bytes);
+            Ok(())
+        }
+        None => archive.fetch(blob, give),
+    };
     if recipe.size <= SMALL_BYTES {
         let mut bytes = Vec::with_capacity(recipe.size as usize);
         recipe.rebuild(fetch, &mut bytes)?;
