@@ -38,8 +38,8 @@ impl Keys {
     pub(super) fn push(&mut self, key: &Digest, id: &Digest) -> Result<()> {
         self.count += 1;
         let mut both = [0; 32];
-        both[..16].copy_from_slice(&key.as_bytes()[..16]);
-        both[16..].copy_from_slice(&id.as_bytes()[..16]);
+        both[..16].copy_from_slice(&key.half());
+        both[16..].copy_from_slice(&id.half());
         self.file.write_all(&both).map_err(failed)
     }
 

@@ -9,6 +9,7 @@ use crate::dav::{Body, Client, Collection, CollectionType, Homes, NewCollection,
 use crate::error::{Error, Kind, Result};
 use crate::model::printable;
 use crate::objects::{Likeness, Mark, compare, properties_with};
+use crate::replay::groupware::{home_of, wanted};
 use crate::replay::plan::Part;
 use crate::replay::sheet::{DavSheet, Fate};
 
@@ -163,24 +164,12 @@ impl Look {
         part: Part,
         work: impl FnOnce(&mut Self, &mut Client, &str) -> Result<()>,
     ) -> Result<()> {
-        let home = match part {
-            Part::Contacts => &homes.address_books,
-            Part::Files => &homes.files,
-            _ => &homes.calendars,
-        };
-        let Some(home) = home else {
+        let Some(home) = home_of(homes, part) else {
             self.unknown.push(format!("{part}: the server tells of no place for them"));
             return Ok(());
         };
         let path = join(home, &format!("floe-probe-{}-{part}", Timestamp::now().as_millisecond()));
-        let (is, component) = match part {
-            Part::Contacts => (CollectionType::AddressBook, ""),
-            Part::Files => (CollectionType::Folder, ""),
-            Part::Tasks => (CollectionType::Calendar, "VTODO"),
-            Part::Journals => (CollectionType::Calendar, "VJOURNAL"),
-            Part::Notes => (CollectionType::Calendar, "VNOTE"),
-            _ => (CollectionType::Calendar, "VEVENT"),
-        };
+        let (is, component) = wanted(part);
         let new = NewCollection { is, component, display_name: "floe doctor", color: None, description: None };
         match client.make(&path, &new) {
             Ok(_) => {}

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 
 use crate::dav::{Body, Client, CollectionType, join};
 use crate::error::Result;
+use crate::replay::groupware::form_of;
 use crate::replay::plan::Part;
 
 /// The first size that is tried where nothing is known.
@@ -101,7 +102,8 @@ impl Tries<'_> {
             let mut open = || -> Result<Box<dyn Read>> { Ok(Box::new(io::repeat(b'x').take(size))) };
             return Ok(self.client.takes(&path, Body::File(size, &mut open))?.then_some(path));
         }
-        let (bytes, media, ending) = object(self.part, self.made, size);
+        let (ending, media) = form_of(self.part);
+        let bytes = object(self.part, self.made, size);
         let path = join(self.folder, &format!("size-{}.{ending}", self.made));
         Ok(self.client.takes(&path, Body::Bytes(&bytes, media))?.then_some(path))
     }
@@ -112,17 +114,17 @@ fn between(taken: u64, refused: u64) -> u64 {
     if refused / taken >= 4 { (taken * refused).isqrt() } else { taken.midpoint(refused) }
 }
 
-/// The n-th card or event, of exactly so many bytes where these are enough for one; its media type, and how its name ends.
-fn object(part: Part, number: u32, size: u64) -> (Vec<u8>, &'static str, &'static str) {
+/// The n-th card or event, of exactly so many bytes where these are enough for one.
+fn object(part: Part, number: u32, size: u64) -> Vec<u8> {
     if part == Part::Contacts {
         let head = format!("BEGIN:VCARD\r\nVERSION:3.0\r\nUID:floe-size-{number}\r\nN:Doctor;Floe;;;\r\nFN:Floe Doctor\r\nNOTE:");
-        return (filled(&head, "\r\nEND:VCARD\r\n", size), "text/vcard; charset=utf-8", "vcf");
+        return filled(&head, "\r\nEND:VCARD\r\n", size);
     }
     let head = format!(
         "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//floe//doctor//EN\r\nBEGIN:VEVENT\r\nUID:floe-size-{number}\r\n\
          DTSTAMP:20240101T000000Z\r\nDTSTART;VALUE=DATE:20240301\r\nSUMMARY:floe doctor\r\nDESCRIPTION:"
     );
-    (filled(&head, "\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n", size), "text/calendar; charset=utf-8", "ics")
+    filled(&head, "\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n", size)
 }
 
 /// Head and tail with a folded text between them that makes it `size` bytes.
@@ -145,7 +147,7 @@ mod tests {
     fn objects_have_the_size_that_is_tried_and_are_such() {
         for part in [Part::Events, Part::Contacts] {
             for size in (TAKEN_BYTES..TAKEN_BYTES + 200).chain([1 << 20]) {
-                let (bytes, _, _) = object(part, 7, size);
+                let bytes = object(part, 7, size);
                 assert_eq!(bytes.len() as u64, size, "{part}");
                 let fitted = crate::objects::fit(&bytes).unwrap();
                 assert!(fitted.uid == "floe-size-7" && fitted.bytes == bytes, "{part}: {size}");

@@ -10,7 +10,8 @@ mod place;
 use std::collections::{HashMap, HashSet};
 
 pub use self::files::{relative_path, resource_path};
-pub use self::place::find;
+pub use self::objects::form_of;
+pub use self::place::{find, home_of, wanted};
 use super::Filled;
 use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, Row, Status};
 use super::plan::{Part, part_of};

@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use super::super::journal::Row;
-use super::{Books, LARGEST_OBJECT, Step, concerns_item, name_of};
+use super::{Books, LARGEST_OBJECT, Step, concerns_item, name_of, wanted};
 use crate::archive::Archive;
-use crate::dav::{Body, Client, CollectionType, Object, Put, When, join, last_name, resource_name};
+use crate::dav::{Body, Client, Object, Put, When, join, last_name, resource_name};
 use crate::error::{Kind, Result};
 use crate::model::{Digest, Placement};
 use crate::objects::{Fitted, Likeness, compare, fit, uid_of};
-use crate::replay::plan::{NO_OBJECT, Part, part_of};
+use crate::replay::plan::{NO_OBJECT, Part, part_of, too_large};
 
 pub(super) fn fill(archive: &Archive, books: &mut Books<'_>, client: &mut Client, path: &str) -> Result<()> {
     let there = client.list(path)?.into_iter().map(|entry| last_name(&entry.path)).collect();
@@ -36,7 +36,7 @@ struct Folder<'a> {
 }
 
 /// What an object of that part is called after the dot, and its media type.
-fn form_of(part: Part) -> (&'static str, &'static str) {
+pub fn form_of(part: Part) -> (&'static str, &'static str) {
     match part {
         Part::Contacts => ("vcf", "text/vcard; charset=utf-8"),
         Part::Notes => ("vnt", "text/x-vnote; charset=utf-8"),
@@ -227,7 +227,7 @@ impl Folder<'_> {
     fn holder_of(&mut self, books: &Books<'_>, uid: &str) -> Result<Option<String>> {
         if self.by_uid.is_none() {
             let paths: Vec<String> = self.client.list(self.path)?.into_iter().map(|entry| entry.path).collect();
-            let is = if books.job.part == Part::Contacts { CollectionType::AddressBook } else { CollectionType::Calendar };
+            let (is, _) = wanted(books.job.part);
             let mut by_uid = HashMap::new();
             self.client.multiget(self.path, is, &paths, &mut |object| {
                 by_uid.extend(uid_of(&object.bytes).map(|uid| (uid, object.path)));
@@ -236,10 +236,6 @@ impl Folder<'_> {
         }
         Ok(self.by_uid.as_ref().and_then(|all| all.get(uid)).cloned())
     }
-}
-
-fn too_large(bytes: u64, most: u64) -> String {
-    format!("{bytes} bytes, at most {most} can be sent")
 }
 
 /// Takes what is there for the item, if it says the same, or if it is what floe had sent and the server changed.

@@ -14,7 +14,7 @@ pub(super) struct Place {
 }
 
 /// What a collection for that part is, and the component that it must take.
-fn wanted(part: Part) -> (CollectionType, &'static str) {
+pub fn wanted(part: Part) -> (CollectionType, &'static str) {
     match part {
         Part::Events | Part::Mail => (CollectionType::Calendar, "VEVENT"),
         Part::Tasks => (CollectionType::Calendar, "VTODO"),
@@ -33,14 +33,17 @@ fn takes(collection: &Collection, part: Part) -> bool {
             || collection.components.iter().any(|c| c.eq_ignore_ascii_case(component)))
 }
 
-/// The collection in which collections for that part lie.
+/// The collection in which collections for that part lie, where the server tells of one.
+pub fn home_of(homes: &Homes, part: Part) -> Option<&str> {
+    match part {
+        Part::Contacts => homes.address_books.as_deref(),
+        Part::Files => homes.files.as_deref(),
+        _ => homes.calendars.as_deref(),
+    }
+}
+
 fn home(homes: &Homes, part: Part) -> Result<&str> {
-    let home = match part {
-        Part::Contacts => &homes.address_books,
-        Part::Files => &homes.files,
-        _ => &homes.calendars,
-    };
-    home.as_deref().ok_or_else(|| {
+    home_of(homes, part).ok_or_else(|| {
         Error::new(Kind::Refused, format!("the server has no place for {part}")).hint("leave them out in the plan (skip = true)")
     })
 }

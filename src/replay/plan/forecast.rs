@@ -18,6 +18,11 @@ use crate::replay::sheet::{DavSheet, Fate, MailSheet, Oddity, Sheet};
 /// Why an item that is kept among objects is not sent.
 pub const NO_OBJECT: &str = "there is no calendar object, no card and no note in it, or several notes";
 
+/// Why an item of that size is not sent.
+pub fn too_large(bytes: u64, most: u64) -> String {
+    format!("{bytes} bytes, at most {most} can be sent")
+}
+
 /// Why something will not arrive as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -288,17 +293,17 @@ fn of_object(
 ) -> Result<Vec<(Cause, String)>> {
     let largest = dav.largest_of(part);
     Ok(match part {
-        Part::Files => too_large(item.size, largest).unwrap_or_else(|| of_file(head, item, dav)),
-        _ => match too_large(item.size, Some(LARGEST_OBJECT)) {
+        Part::Files => over(item.size, largest).unwrap_or_else(|| of_file(head, item, dav)),
+        _ => match over(item.size, Some(LARGEST_OBJECT)) {
             Some(too_large) => too_large,
             None => of_entry(&archive.read(item.sha256, LARGEST_OBJECT)?, largest, dav),
         },
     })
 }
 
-fn too_large(bytes: u64, most: Option<u64>) -> Option<Vec<(Cause, String)>> {
+fn over(bytes: u64, most: Option<u64>) -> Option<Vec<(Cause, String)>> {
     let most = most.filter(|most| bytes > *most)?;
-    Some(vec![(Cause::TooLarge, format!("{bytes} bytes, at most {most} can be sent"))])
+    Some(vec![(Cause::TooLarge, too_large(bytes, most))])
 }
 
 fn of_file(head: &CollectionHead, item: &Placement, dav: &DavSheet) -> Vec<(Cause, String)> {
@@ -318,7 +323,7 @@ fn of_entry(bytes: &[u8], largest: Option<u64>, dav: &DavSheet) -> Vec<(Cause, S
         return vec![(Cause::ContentRefused, NO_OBJECT.to_owned())];
     };
     // What is sent, which may be longer than what lies in the archive.
-    if let Some(too_large) = too_large(fitted.bytes.len() as u64, largest) {
+    if let Some(too_large) = over(fitted.bytes.len() as u64, largest) {
         return too_large;
     }
     if dav.card_4 == Fate::Refused && has_line(bytes, "VERSION", b"4.0") {
