@@ -21,6 +21,11 @@ impl Component {
         self.properties.iter().find(|p| p.name == name)
     }
 
+    /// Has it no such property, or one that says nothing?
+    pub fn lacks(&self, name: &str) -> bool {
+        self.property(name).is_none_or(|p| p.value.trim().is_empty())
+    }
+
     /// Is it a card of version 2.1, which has rules of its own?
     pub fn is_card_21(&self) -> bool {
         self.name == "VCARD" && self.property("VERSION").is_none_or(|v| v.value.trim() == "2.1")

@@ -49,12 +49,11 @@ pub fn fit(bytes: &[u8]) -> Option<Fitted> {
     let text = text_of(bytes);
     let tops = components(&content_lines(&text)?);
     let top = tops.iter().find(|c| matches!(c.name.as_str(), "VCALENDAR" | "VCARD" | "VNOTE"))?;
-    let made_uid = || made_uid(bytes);
     let uid_in = |c: &Component| c.property("UID").map(|p| p.value.trim().to_owned()).filter(|uid| !uid.is_empty());
     if top.name == "VCALENDAR" {
         let objects = || top.components.iter().filter(|c| c.name != "VTIMEZONE");
         objects().next()?;
-        let uid = objects().find_map(uid_in).unwrap_or_else(made_uid);
+        let uid = objects().find_map(uid_in).unwrap_or_else(|| made_uid(bytes));
         let mut rules = Vec::new();
         rules.extend(top.property("METHOD").map(|_| Rule::Method));
         rules.extend(objects().any(|c| uid_in(c).is_none()).then_some(Rule::Uid));
@@ -63,17 +62,17 @@ pub fn fit(bytes: &[u8]) -> Option<Fitted> {
         let text = if is_old { text } else { with_escaped_commas(text) };
         return Some(Fitted { bytes: calendar(&text, &uid).into_bytes(), uid, rules, left_out: Vec::new() });
     }
-    let uid = uid_in(top).unwrap_or_else(made_uid);
+    let uid = uid_in(top).unwrap_or_else(|| made_uid(bytes));
     let mut rules = Vec::new();
     rules.extend(uid_in(top).is_none().then_some(Rule::Uid));
     if top.name == "VNOTE" {
         if tops.iter().filter(|c| c.name == "VNOTE").count() > 1 {
             return None;
         }
-        rules.extend(top.property("SUMMARY").is_none_or(|p| p.value.trim().is_empty()).then_some(Rule::Title));
+        rules.extend(top.lacks("SUMMARY").then_some(Rule::Title));
         return Some(Fitted { bytes: note::fitted(&text, top, &uid).into_bytes(), uid, rules, left_out: Vec::new() });
     }
-    rules.extend(top.property("FN").is_none_or(|p| p.value.trim().is_empty()).then_some(Rule::Name));
+    rules.extend(top.lacks("FN").then_some(Rule::Name));
     rules.extend(top.is_card_21().then_some(Rule::Card3));
     let text = if top.is_card_21() { card_3(top, &uid) } else { card(&with_escaped_commas(text), top, &uid) };
     Some(Fitted { bytes: text.into_bytes(), uid, rules, left_out: Vec::new() })
@@ -167,21 +166,27 @@ fn calendar(text: &str, uid: &str) -> String {
     out
 }
 
-/// A card of version 3.0 or 4.0 with a UID and a name to show, below VERSION, which has to come first (RFC 6350 6.7.9).
+/// A card of version 3.0 or 4.0 with a UID and a name to show.
 fn card(text: &str, card: &Component, uid: &str) -> String {
-    let missing = |name: &str| card.property(name).is_none_or(|p| p.value.trim().is_empty());
-    let mut out = String::with_capacity(text.len() + 64);
+    let mut more = String::new();
+    if card.lacks("UID") {
+        folded_to(&mut more, &format!("UID:{uid}"));
+    }
+    if card.lacks("FN") {
+        folded_to(&mut more, &format!("FN:{}", escaped(&name_of(card))));
+    }
+    with_more(text, "VERSION", &more)
+}
+
+/// The text with more lines below the first property of that name: VERSION has to come first (RFC 6350 6.7.9).
+pub(super) fn with_more(text: &str, below: &str, more: &str) -> String {
+    let mut out = String::with_capacity(text.len() + more.len() + 64);
     let mut given = false;
     for line in physical_lines(text).filter(|line| !line.trim().is_empty()) {
         line_to(&mut out, line);
-        if !given && line.split([':', ';']).next().is_some_and(|name| name.trim().eq_ignore_ascii_case("VERSION")) {
+        if !given && line.split([':', ';']).next().is_some_and(|name| name.trim().eq_ignore_ascii_case(below)) {
             given = true;
-            if missing("UID") {
-                folded_to(&mut out, &format!("UID:{uid}"));
-            }
-            if missing("FN") {
-                folded_to(&mut out, &format!("FN:{}", escaped(&name_of(card))));
-            }
+            out.push_str(more);
         }
     }
     out
@@ -190,10 +195,10 @@ fn card(text: &str, card: &Component, uid: &str) -> String {
 /// A card of version 2.1 written anew as one of version 3.0.
 fn card_3(card: &Component, uid: &str) -> String {
     let mut out = String::from("BEGIN:VCARD\r\nVERSION:3.0\r\n");
-    if card.property("UID").is_none_or(|p| p.value.trim().is_empty()) {
+    if card.lacks("UID") {
         out.push_str(&format!("UID:{uid}\r\n"));
     }
-    if card.property("FN").is_none_or(|p| p.value.trim().is_empty()) {
+    if card.lacks("FN") {
         folded_to(&mut out, &format!("FN:{}", escaped(&name_of(card))));
     }
     if card.property("N").is_none() {
@@ -280,7 +285,7 @@ fn name_of(card: &Component) -> String {
         .unwrap_or_else(|| "?".to_owned())
 }
 
-pub(super) fn line_to(out: &mut String, line: &str) {
+fn line_to(out: &mut String, line: &str) {
     out.push_str(line);
     out.push_str("\r\n");
 }

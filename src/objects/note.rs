@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::compare::PropertyChange;
-use super::content::{Component, physical_lines};
-use super::fit::{escaped, folded_to, line_to};
+use super::content::Component;
+use super::fit::{escaped, folded_to, with_more};
 use super::value::{Decoded, decoded, unescaped};
 
 /// Characters of a title that is made of a text.
@@ -92,28 +92,18 @@ impl Keep {
 
 /// A vNote with a UID and a title, below VERSION; the rest stays as it is.
 pub(super) fn fitted(text: &str, note: &Component, uid: &str) -> String {
-    let missing = |name: &str| note.property(name).is_none_or(|p| p.value.trim().is_empty());
     let mut more = String::new();
-    if missing("UID") {
+    if note.lacks("UID") {
         folded_to(&mut more, &format!("UID:{uid}"));
     }
-    if missing("SUMMARY") {
+    if note.lacks("SUMMARY") {
         let body = note.property("BODY").and_then(|body| match decoded(body)? {
             Decoded::Text(text) => Some(unescaped(&text)),
             Decoded::Bytes(_) => None,
         });
         text_to(&mut more, "SUMMARY", &title_of(&body.unwrap_or_default()));
     }
-    let named = |line: &str, name: &str| line.split([':', ';']).next().is_some_and(|n| n.trim().eq_ignore_ascii_case(name));
-    let has_version = note.property("VERSION").is_some();
-    let mut out = String::with_capacity(text.len() + 128);
-    for line in physical_lines(text).filter(|line| !line.trim().is_empty()) {
-        line_to(&mut out, line);
-        if !more.is_empty() && named(line, if has_version { "VERSION" } else { "BEGIN" }) {
-            out.push_str(&std::mem::take(&mut more));
-        }
-    }
-    out
+    with_more(text, if note.property("VERSION").is_some() { "VERSION" } else { "BEGIN" }, &more)
 }
 
 /// The first line of a text that says something.

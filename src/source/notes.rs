@@ -36,30 +36,39 @@ fn by_name(name: &OsStr) -> Option<Note> {
     if is("vnt") { Some(Note::V) } else { is("json").then_some(Note::Keep) }
 }
 
-/// What the file is: its name and what is in it have to agree.
-fn note_in(path: &Path) -> Option<(Note, Vec<u8>)> {
-    let note = by_name(path.file_name()?)?;
-    let (file, stamp) = disk::open_regular(path).ok()?;
+/// A file's state and bytes; no bytes of one that is too large for a note.
+fn read_small(path: &Path) -> Result<(FileStamp, Vec<u8>)> {
+    let (file, stamp) = disk::open_regular(path)?;
     let mut bytes = Vec::new();
-    if stamp.size > NOTE_MAX_BYTES || file.take(NOTE_MAX_BYTES).read_to_end(&mut bytes).is_err() {
-        return None;
+    if stamp.size <= NOTE_MAX_BYTES {
+        let failed = |e| Error::io(Kind::Source, "cannot read the file", path, e);
+        file.take(NOTE_MAX_BYTES).read_to_end(&mut bytes).map_err(failed)?;
     }
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes).trim_ascii_start();
-    let is_so = match note {
-        Note::V => text.get(..VNOTE.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(VNOTE)),
-        Note::Keep => text.starts_with(b"{") && memmem::find(text, KEEP).is_some(),
-    };
-    is_so.then_some((note, bytes))
+    Ok((stamp, bytes))
 }
 
-/// The notes in a folder, sorted by name.
-fn names_in(dir: &Path) -> std::io::Result<Vec<OsString>> {
+/// What note these bytes of a file of that name are: name and content have to agree.
+fn note_of(name: &OsStr, bytes: &[u8]) -> Option<Note> {
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    by_name(name).filter(|note| match note {
+        Note::V => text.get(..VNOTE.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(VNOTE)),
+        Note::Keep => text.starts_with(b"{") && memmem::find(text, KEEP).is_some(),
+    })
+}
+
+/// What note the file is.
+fn note_in(path: &Path) -> Option<Note> {
+    let name = path.file_name().filter(|name| by_name(name).is_some())?;
+    note_of(name, &read_small(path).ok()?.1)
+}
+
+/// The files in a folder that are called like notes, sorted. Nothing is read of them.
+fn named_so(dir: &Path) -> std::io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        let name = entry.file_name();
-        if by_name(&name).is_some() && entry.file_type()?.is_file() && note_in(&dir.join(&name)).is_some() {
-            names.push(name);
+        if by_name(&entry.file_name()).is_some() && entry.file_type()?.is_file() {
+            names.push(entry.file_name());
         }
     }
     names.sort_unstable();
@@ -73,13 +82,14 @@ fn names_in(dir: &Path) -> std::io::Result<Vec<OsString>> {
 pub fn detect(path: &Path) -> Result<Option<Evidence>> {
     let failed = |e| Error::io(Kind::Source, "cannot look at the path", path, e);
     let metadata = fs::metadata(path).map_err(failed)?;
-    let names = if metadata.is_dir() { names_in(path).map_err(failed)? } else { Vec::new() };
     let mut because = Vec::new();
-    for (note, words) in [(Note::V, "vNotes (.vnt)"), (Note::Keep, "notes of Google Keep (.json)")] {
-        let count = names.iter().filter(|name| by_name(name) == Some(note)).count();
-        because.extend((count > 0).then(|| format!("{words}: {count}")));
-    }
-    if let Some((note, _)) = note_in(path).filter(|_| metadata.is_file()) {
+    if metadata.is_dir() {
+        let notes: Vec<Note> = named_so(path).map_err(failed)?.iter().filter_map(|name| note_in(&path.join(name))).collect();
+        for (note, words) in [(Note::V, "vNotes (.vnt)"), (Note::Keep, "notes of Google Keep (.json)")] {
+            let count = notes.iter().filter(|other| **other == note).count();
+            because.extend((count > 0).then(|| format!("{words}: {count}")));
+        }
+    } else if let Some(note) = note_in(path) {
         because.push(if note == Note::V { "a vNote" } else { "a note of Google Keep" }.to_owned());
     }
     Ok((!because.is_empty()).then_some(Evidence { format: Format::Notes, because }))
@@ -105,10 +115,11 @@ struct Notes {
 }
 
 impl Notes {
+    /// Files that may be notes.
     fn names(&self) -> Result<Vec<OsString>> {
         match &self.only {
             Some(only) => Ok(vec![only.clone()]),
-            None => names_in(&self.dir).map_err(|e| Error::io(Kind::Source, "cannot list the folder", &self.dir, e)),
+            None => named_so(&self.dir).map_err(|e| Error::io(Kind::Source, "cannot list the folder", &self.dir, e)),
         }
     }
 }
@@ -152,21 +163,22 @@ impl Reader for Notes {
     fn read(&self, _: &CollectionHead, _: Option<Grown>, sink: &mut dyn ItemSink) -> Result<()> {
         for path in self.names()?.into_iter().map(|name| self.dir.join(name)) {
             let place = disk::place_of(&self.dir, &path);
-            let found = disk::open_regular(&path).map(|(_, stamp)| (stamp, note_in(&path)));
-            match found {
-                Ok((stamp, Some((note, bytes)))) => {
-                    let date =
-                        Timestamp::from_second(stamp.mtime_s()).ok().map(|at| InternalDate { at, rule: DateRule::FileTime });
-                    let state = match note {
-                        Note::V => ItemState { uid: uid_of(&bytes), component: Some("VNOTE".to_owned()), ..ItemState::default() },
-                        Note::Keep => ItemState::default(),
-                    };
-                    let content = Content::File { path, stamp };
-                    sink.item(FoundItem { place, content, coding: Coding::Plain, state: ItemState { date, ..state } })?;
-                }
-                Ok((_, None)) => sink.exception(place, Outcome::Failed, "holds no note", String::new())?,
-                Err(e) => sink.exception(place, Outcome::Failed, "cannot be read", e.to_string())?,
-            }
+            let name = path.file_name().unwrap_or_default();
+            let (stamp, note, bytes) = match read_small(&path) {
+                Ok((stamp, bytes)) => (stamp, note_of(name, &bytes), bytes),
+                Err(e) if self.only.is_some() => return sink.exception(place, Outcome::Failed, "cannot be read", e.to_string()),
+                // What is no note is left to others, and so is what cannot be read.
+                Err(_) => continue,
+            };
+            let date = Timestamp::from_second(stamp.mtime_s()).ok().map(|at| InternalDate { at, rule: DateRule::FileTime });
+            let state = match note {
+                Some(Note::V) => ItemState { uid: uid_of(&bytes), component: Some("VNOTE".to_owned()), ..ItemState::default() },
+                Some(Note::Keep) => ItemState::default(),
+                None if self.only.is_some() => return sink.exception(place, Outcome::Failed, "holds no note", String::new()),
+                None => continue,
+            };
+            let content = Content::File { path, stamp };
+            sink.item(FoundItem { place, content, coding: Coding::Plain, state: ItemState { date, ..state } })?;
         }
         Ok(())
     }
@@ -177,11 +189,7 @@ fn is_counted(path: &Path) -> bool {
     let name = path.as_os_str().to_string_lossy().to_ascii_lowercase();
     let marks: [(&str, &[u8]); 2] = [(".vnt", b"begin:vnote"), (".json", b"\"usereditedtimestampusec\"")];
     let Some((_, mark)) = marks.into_iter().find(|(ending, _)| name.ends_with(ending)) else { return false };
-    let Ok((file, stamp)) = disk::open_regular(path) else { return false };
-    let mut bytes = Vec::new();
-    if stamp.size > NOTE_MAX_BYTES || file.take(NOTE_MAX_BYTES).read_to_end(&mut bytes).is_err() {
-        return false;
-    }
+    let Ok((_, mut bytes)) = read_small(path) else { return false };
     bytes.make_ascii_lowercase();
     memmem::find(&bytes, mark).is_some()
 }
