@@ -234,10 +234,27 @@ pub fn parse_manifest(text: &[u8]) -> Result<Vec<(Digest, String)>> {
         .ok()
         .and_then(|t| t.strip_suffix('\n'))
         .ok_or_else(|| Error::damage("a manifest is cut short"))?;
-    text.lines()
+    // Not `lines`, which passes over a CR before the end of a line and over an empty line behind the last.
+    text.split('\n')
         .map(|line| {
             let (digest, name) = line.split_once("  ").ok_or_else(|| Error::damage("a manifest line is malformed"))?;
             Ok((digest.parse().map_err(|e| Error::damage("a manifest line is malformed").because(e))?, name.to_owned()))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_is_what_floe_writes_and_nothing_else() {
+        let line = format!("{}  data/a\n", Digest::of(b"a"));
+        assert_eq!(parse_manifest(line.as_bytes()).expect("a line"), [(Digest::of(b"a"), "data/a".to_owned())]);
+        assert!(parse_manifest(b"").expect("no line").is_empty());
+        for bad in [format!("{line}\n"), format!("\n{line}"), format!("{line}x"), line.replace("  ", " "), "\n".to_owned()] {
+            assert!(parse_manifest(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+        assert_ne!(parse_manifest(line.replace('\n', "\r\n").as_bytes()).expect("a line")[0].1, "data/a");
+    }
 }
