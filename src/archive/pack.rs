@@ -91,7 +91,7 @@ const SEEK_MAGIC: u32 = 0x184D_2A5E;
 const SEEK_FOOTER: u32 = 0x8F92_EAB1;
 
 /// Levels that headers get beyond that of text.
-const HEAD_LEVELS_MORE: i32 = 3;
+const HEAD_LEVELS_MORE: i32 = 5;
 /// The highest level of zstd.
 const MAX_LEVEL: i32 = 22;
 

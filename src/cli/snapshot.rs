@@ -47,7 +47,7 @@ pub(super) struct Args {
     #[arg(long = "directory", value_name = "[ADDRESS=]FILE")]
     directory: Vec<directory::Input>,
     /// zstd level for text; headers take five more, attachments never more than 3
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(i32).range(1..=22))]
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=22))]
     level: i32,
     /// Read unchanged files again too, in case one changed without a new time or size
     #[arg(long)]

@@ -4,12 +4,20 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use base64::Engine as _;
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 use crate::model::Place;
+
+/// Files that are asked about at a time.
+pub const ASK_BATCH: usize = 2048;
+/// So many questions are worth waking other cores for.
+const MANY: usize = 256;
 
 /// What identifies a file's content without reading it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -53,6 +61,16 @@ pub fn open_regular(path: &Path) -> Result<(File, FileStamp)> {
         return Err(Error::source("not a regular file").with("path", path.display()));
     }
     Ok((file, FileStamp::of(&metadata)))
+}
+
+/// Asks the disk about each of these, where they are many on all cores: in threads of their own, since those that capture have a
+/// long queue, and who waits behind it lets it run dry.
+pub fn ask<T: Sync, R: Send>(about: &[T], question: impl Fn(&T) -> R + Sync + Send) -> Vec<R> {
+    static ASKING: LazyLock<Option<ThreadPool>> = LazyLock::new(|| ThreadPoolBuilder::new().build().ok());
+    match &*ASKING {
+        Some(threads) if about.len() >= MANY => threads.install(|| about.par_iter().map(question).collect()),
+        _ => about.iter().map(question).collect(),
+    }
 }
 
 /// The place of a whole file under `root`, lossless also when its name is not UTF-8.

@@ -13,7 +13,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rayon::prelude::*;
 use walkdir::WalkDir;
 
 use super::apart::Apart;
@@ -28,8 +27,6 @@ const MAX_DEPTH: usize = 64;
 const EVIDENCE_ENTRIES: usize = 20_000;
 /// Files of a folder that are opened for evidence, where names say nothing.
 const SAMPLE_FILES: usize = 8;
-/// Files whose state is asked for at a time, on all cores.
-const STAT_BATCH: usize = 2048;
 
 fn is_hidden(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".")
@@ -314,15 +311,13 @@ impl Reader for EmlTree {
         }
         let failed = |e| Error::io(Kind::Source, "cannot list the folder", &folder.dir, e);
         let entries: Vec<DirEntry> = fs::read_dir(&folder.dir).map_err(failed)?.flatten().collect();
-        let mut stamps: Vec<(String, FileStamp)> = entries
-            .into_par_iter()
-            .filter_map(|entry| {
-                let name = entry.file_name();
-                let metadata = entry.metadata().ok().filter(|m| !m.is_dir() && !is_hidden(&name))?;
-                Some((disk::stamp_name(&name), FileStamp::of(&metadata)))
-            })
-            .collect();
-        stamps.par_sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let states = disk::ask(&entries, |entry| {
+            let name = entry.file_name();
+            let metadata = entry.metadata().ok().filter(|m| !m.is_dir() && !is_hidden(&name))?;
+            Some((disk::stamp_name(&name), FileStamp::of(&metadata)))
+        });
+        let mut stamps: Vec<(String, FileStamp)> = states.into_iter().flatten().collect();
+        stamps.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         Ok(stamps)
     }
 
@@ -348,15 +343,12 @@ impl Reader for EmlTree {
                 return sink.exception(place, Outcome::Failed, "the folder cannot be listed", e.to_string());
             }
         };
-        for batch in names.chunks(STAT_BATCH) {
-            let states: Vec<(PathBuf, io::Result<Metadata>)> = batch
-                .par_iter()
-                .map(|name| {
-                    let path = folder.dir.join(name);
-                    let metadata = fs::symlink_metadata(&path);
-                    (path, metadata)
-                })
-                .collect();
+        for batch in names.chunks(disk::ASK_BATCH) {
+            let states: Vec<(PathBuf, io::Result<Metadata>)> = disk::ask(batch, |name| {
+                let path = folder.dir.join(name);
+                let metadata = fs::symlink_metadata(&path);
+                (path, metadata)
+            });
             for (path, metadata) in states {
                 let place = disk::place_of(self.base(), &path);
                 match metadata {

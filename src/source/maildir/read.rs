@@ -5,7 +5,6 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rayon::prelude::*;
 
 use super::keywords::{self, Keywords};
 use super::listing::{Entry, Listing, Sub};
@@ -15,8 +14,6 @@ use crate::error::Result;
 use crate::model::{DateRule, Flag, InternalDate, Outcome};
 use crate::source::{Coding, Content, FileStamp, FoundItem, ItemSink, ItemState, disk};
 
-/// Files whose state is asked for at a time, on all cores.
-const STAT_BATCH: usize = 2048;
 /// How often a folder is listed again to find files that got other names.
 const MAX_RELISTS: u32 = 16;
 
@@ -88,15 +85,12 @@ impl Reading<'_> {
         let dir = &self.folder.dir;
         let mut kept: Option<Kept> = None;
         let mut missing: Option<&Entry> = None;
-        for batch in listing.entries().chunks(STAT_BATCH) {
-            let states: Vec<(PathBuf, io::Result<Metadata>)> = batch
-                .par_iter()
-                .map(|entry| {
-                    let path = listing.path(dir, entry);
-                    let metadata = fs::symlink_metadata(&path);
-                    (path, metadata)
-                })
-                .collect();
+        for batch in listing.entries().chunks(disk::ASK_BATCH) {
+            let states: Vec<(PathBuf, io::Result<Metadata>)> = disk::ask(batch, |entry| {
+                let path = listing.path(dir, entry);
+                let metadata = fs::symlink_metadata(&path);
+                (path, metadata)
+            });
             for (entry, (path, metadata)) in batch.iter().zip(states) {
                 let base = listing.base(entry);
                 if let Some(gone) = missing

@@ -5,8 +5,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use rayon::prelude::*;
-
 use super::subscriptions;
 use crate::source::{FileStamp, disk};
 
@@ -20,8 +18,16 @@ pub(super) fn stamps(root: &Path, dir: &Path, in_trouble: bool) -> Vec<(String, 
     for part in ["cur", "new", "tmp"] {
         let path = dir.join(part);
         match fs::read_dir(&path) {
-            // Asking for a file's state takes longer than listing it, so all cores do, while the listing goes on.
-            Ok(entries) => stamps.par_extend(entries.par_bridge().filter_map(|entry| stamp(part, &entry.ok()?))),
+            Ok(entries) => {
+                let mut entries = entries.flatten();
+                loop {
+                    let batch: Vec<DirEntry> = entries.by_ref().take(disk::ASK_BATCH).collect();
+                    if batch.is_empty() {
+                        break;
+                    }
+                    stamps.extend(disk::ask(&batch, |entry| stamp(part, entry)).into_iter().flatten());
+                }
+            }
             // Also of what cannot be listed, so that a change of its rights shows.
             Err(_) => stamps.extend(fs::symlink_metadata(&path).ok().map(|m| (part.to_owned(), changed(&m)))),
         }
@@ -31,7 +37,7 @@ pub(super) fn stamps(root: &Path, dir: &Path, in_trouble: bool) -> Vec<(String, 
     for (path, name) in beside.iter().map(|name| (dir.join(name), (*name).to_owned())).chain(at_top) {
         stamps.extend(fs::symlink_metadata(path).ok().map(|m| (name, FileStamp::of(&m))));
     }
-    stamps.par_sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    stamps.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     stamps
 }
 
