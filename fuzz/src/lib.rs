@@ -422,7 +422,7 @@ pub fn dissect(message: &[u8]) {
         at = leaf.range.end;
     }
     let digest = Digest::of(message);
-    for objects in [snapshot::dissect(message, None).objects, snapshot::verbatim(message, digest)] {
+    for objects in [snapshot::dissect(message, [None; 2]).objects, snapshot::verbatim(message, digest)] {
         let whole = objects.last().expect("a message is at least one object");
         assert_eq!(whole.digest, digest);
         if whole.form != ObjectForm::Recipe {

@@ -4,6 +4,7 @@
 //! an archive of any size opens in little memory. Packs that no index file covers are read and indexed in memory.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{self, BufWriter, Write as _};
 
 use rayon::prelude::*;
 
@@ -286,14 +287,15 @@ fn is_whole(store: &dyn Store, file: &StoredFile) -> Result<bool> {
 
 /// Writes a file while hashing it.
 struct Sealing {
-    upload: Box<dyn crate::store::Upload>,
+    /// A record has 48 bytes: too few for a call of the system each.
+    upload: BufWriter<Box<dyn crate::store::Upload>>,
     hasher: Hasher,
 }
 
 impl Sealing {
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
         self.hasher.update(bytes);
-        self.upload.write_all(bytes).map_err(|e| Error::new(Kind::Storage, "cannot write an index file").because(e))
+        self.upload.write_all(bytes).map_err(unwritten)
     }
 
     fn finish(mut self, suffix: &str) -> Result<String> {
@@ -302,14 +304,19 @@ impl Sealing {
         // Of an encrypted file nothing is to be told by its name, so it is called after the bytes on the disk.
         let name =
             |outside: &Digest| format!("index/{:.32}.idx{suffix}", if suffix.is_empty() { inside } else { *outside }.to_string());
-        let (outside, _) = self.upload.finish_as(&name)?;
+        let upload = self.upload.into_inner().map_err(|e| unwritten(e.into_error()))?;
+        let (outside, _) = upload.finish_as(&name)?;
         Ok(name(&outside))
     }
 }
 
+fn unwritten(why: io::Error) -> Error {
+    Error::new(Kind::Storage, "cannot write an index file").because(why)
+}
+
 /// Writes one index file for several parts, without what was forgotten; gives the part that it is.
 fn write(store: &dyn Store, parts: &[Part]) -> Result<Part> {
-    let mut file = Sealing { upload: store.upload()?, hasher: Hasher::new() };
+    let mut file = Sealing { upload: BufWriter::with_capacity(64 << 10, store.upload()?), hasher: Hasher::new() };
     let packs: Vec<(Digest, u64)> = parts.iter().flat_map(|p| p.packs.iter().copied()).collect();
     let (mut frames, mut numbers) = (Vec::new(), Vec::new());
     let mut pack_base = 0;

@@ -5,7 +5,7 @@ use std::io::{Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::dissect::{NewObject, dissect, verbatim};
-use super::forms::{Crlf, Stateless, crlf_form, crlf_text};
+use super::forms::{Crlf, Stateless, crlf_form, crlf_text, stateless_text};
 use super::seen::Key;
 use crate::archive::cut::pieces_of_stream;
 use crate::archive::pack::{ObjectForm, Sort};
@@ -27,8 +27,8 @@ const READS: u32 = 3;
 thread_local! {
     /// For the bytes of the next file: memory that is used again costs no page faults.
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-    /// For its CRLF form.
-    static CRLF: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// For its CRLF form, and for the one without state lines.
+    static FORMS: RefCell<[Vec<u8>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
 
 /// What there is to do.
@@ -126,16 +126,16 @@ fn capture(mut item: FoundItem, mail: bool) -> Result<Captured> {
 
 /// A message's placement, and what holds it.
 fn message(item: FoundItem, bytes: &[u8]) -> (Placement, Vec<NewObject>) {
-    let (dissected, crlf_bytes) = CRLF.with_borrow_mut(|text| {
-        let crlf = crlf_text(bytes, text);
-        (dissect(bytes, crlf.then_some(text.as_slice())), text.len() as u64)
+    let (dissected, sizes) = FORMS.with_borrow_mut(|[crlf, stateless]| {
+        let there = [crlf_text(bytes, crlf), stateless_text(bytes, stateless)];
+        let texts = [crlf.as_slice(), stateless.as_slice()];
+        let forms = std::array::from_fn(|n| there[n].then_some(texts[n]));
+        (dissect(bytes, forms), texts.map(|text| text.len() as u64))
     });
     let mut placement = placement(item, dissected.digest, bytes.len() as u64, Some(mime::header_facts(bytes)));
-    placement.crlf = match dissected.crlf {
-        Some(sha256) => Some(Form { sha256, size: crlf_bytes }),
-        None => crlf_form(bytes),
-    };
-    placement.stateless = Stateless::new(bytes).finish();
+    let form = |n: usize| dissected.forms[n].map(|sha256| Form { sha256, size: sizes[n] });
+    placement.crlf = form(0).or_else(|| crlf_form(bytes));
+    placement.stateless = form(1).or_else(|| Stateless::new(bytes).finish());
     (placement, dissected.objects)
 }
 

@@ -35,8 +35,8 @@ pub struct NewObject {
 pub struct Dissected {
     /// The message's own.
     pub digest: Digest,
-    /// That of its CRLF form, if it was given.
-    pub crlf: Option<Digest>,
+    /// Those of the other forms of it that were given.
+    pub forms: [Option<Digest>; 2],
     /// What holds it; the last one is the message itself.
     pub objects: Vec<NewObject>,
 }
@@ -167,8 +167,8 @@ fn decode(body: &[u8]) -> Option<(std::ops::Range<usize>, Vec<u8>, Transform)> {
     Some((start..start + text.len(), decoded, transform))
 }
 
-/// Takes a message apart. Its CRLF form is hashed along where it is given: what is hashed side by side takes less time.
-pub fn dissect(message: &[u8], crlf: Option<&[u8]>) -> Dissected {
+/// Takes a message apart. Other forms of it are hashed along where they are given: what is hashed side by side takes less time.
+pub fn dissect(message: &[u8], forms: [Option<&[u8]>; 2]) -> Dissected {
     let mut cutter = Cutter::default();
     let mut at = 0;
     for leaf in mime::leaves(message) {
@@ -179,17 +179,19 @@ pub fn dissect(message: &[u8], crlf: Option<&[u8]>) -> Dissected {
         }
     }
     cutter.literal(&message[at..]);
-    let forms = [message].into_iter().chain(crlf);
-    let mut digests = Digest::of_each(&forms.chain(cutter.blobs.iter().map(Vec::as_slice)).collect::<Vec<_>>());
-    let of_blobs = digests.split_off(1 + usize::from(crlf.is_some()));
-    let (digest, crlf) = (digests[0], digests.get(1).copied());
+    let given = forms.iter().flatten().copied();
+    let strings: Vec<&[u8]> = [message].into_iter().chain(given).chain(cutter.blobs.iter().map(Vec::as_slice)).collect();
+    let digests = Digest::of_each(&strings);
+    let (digest, mut of_others) = (digests[0], digests[1..].iter().copied());
+    let forms = forms.map(|form| form.and_then(|_| of_others.next()));
+    let of_blobs: Vec<Digest> = of_others.collect();
     let (mut objects, recipe) = cutter.finish(message.len(), &of_blobs);
     if !objects.is_empty() && recipe.len() < 8 << 20 && gives_back(&recipe, &objects, message) {
         objects.push(NewObject { digest, form: ObjectForm::Recipe, sort: Sort::Head, bytes: recipe });
     } else {
         objects = verbatim(message, digest);
     }
-    Dissected { digest, crlf, objects }
+    Dissected { digest, forms, objects }
 }
 
 /// The objects that hold any bytes as they are: one blob, or for long bytes pieces and a recipe.
@@ -266,7 +268,7 @@ mod tests {
         let data: Vec<u8> = (0..9000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
         for (eol, width) in [("\n", 76), ("\r\n", 76), ("\n", 60), ("\r\n", 70)] {
             let message = mail(eol, &data, width);
-            let objects = dissect(&message, None).objects;
+            let objects = dissect(&message, [None; 2]).objects;
             assert_eq!(
                 objects.iter().map(|o| o.form).collect::<Vec<_>>(),
                 [ObjectForm::Blob, ObjectForm::Recipe],
@@ -280,7 +282,7 @@ mod tests {
     fn text_shares_its_part_over_line_ends() {
         let lf = format!("Subject: a\n\n{}", "a line of text\n".repeat(300));
         let crlf = lf.replace('\n', "\r\n");
-        let part = |m: &str| dissect(m.as_bytes(), None).objects[0].digest;
+        let part = |m: &str| dissect(m.as_bytes(), [None; 2]).objects[0].digest;
         assert_eq!(part(&lf), part(&crlf));
     }
 
@@ -293,7 +295,7 @@ mod tests {
                 let at = at.index(message.len());
                 message[at] = byte;
             }
-            let objects = dissect(&message, None).objects;
+            let objects = dissect(&message, [None; 2]).objects;
             let last = objects.last().unwrap();
             if last.form == ObjectForm::Recipe {
                 prop_assert!(gives_back(&last.bytes, &objects, &message));

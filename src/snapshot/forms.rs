@@ -9,7 +9,7 @@ use crate::model::{Form, Hasher};
 /// Bytes that are gathered before they are hashed.
 const BLOCK_BYTES: usize = 1 << 16;
 
-/// Of longer messages no CRLF form is made in memory.
+/// Of longer messages no other form is made in memory.
 const TEXT_MAX_BYTES: usize = 4 << 20;
 
 /// Writes the CRLF form itself into this buffer; not when it is the message as it is, or long.
@@ -18,6 +18,29 @@ pub(super) fn crlf_text(message: &[u8], text: &mut Vec<u8>) -> bool {
     let is_other = message.len() <= TEXT_MAX_BYTES && mime::bare_line_feeds(message, false).next().is_some();
     // Writing to memory does not fail.
     is_other && mime::CrlfWriter::new(text).write_all(message).is_ok()
+}
+
+/// The same with the form that has no state lines.
+pub(super) fn stateless_text(message: &[u8], text: &mut Vec<u8>) -> bool {
+    text.clear();
+    if message.len() > TEXT_MAX_BYTES {
+        return false;
+    }
+    without_state_lines(message, &mut |part| text.extend_from_slice(part))
+}
+
+/// Hands over what is between the state lines of a message, or of its beginning; are there any?
+fn without_state_lines(beginning: &[u8], take: &mut dyn FnMut(&[u8])) -> bool {
+    let lines = mime::state_lines(beginning);
+    let mut at = 0;
+    for line in &lines {
+        take(&beginning[at..line.start]);
+        at = line.end;
+    }
+    if !lines.is_empty() {
+        take(&beginning[at..]);
+    }
+    !lines.is_empty()
 }
 
 /// The CRLF form of a message in memory, when it differs.
@@ -78,14 +101,10 @@ pub(super) struct Stateless(Option<(Hasher, u64)>);
 impl Stateless {
     /// Takes the beginning in.
     pub(super) fn new(beginning: &[u8]) -> Self {
-        let lines = mime::state_lines(beginning);
-        let mut form = Stateless((!lines.is_empty()).then(|| (Hasher::new(), 0)));
-        let mut at = 0;
-        for line in lines {
-            form.update(&beginning[at..line.start]);
-            at = line.end;
+        let mut form = Stateless(Some((Hasher::new(), 0)));
+        if !without_state_lines(beginning, &mut |part| form.update(part)) {
+            form.0 = None;
         }
-        form.update(&beginning[at..]);
         form
     }
 
@@ -134,5 +153,9 @@ mod tests {
         let want = b"Subject: a\n\nStatus: body\n";
         assert_eq!(form.finish(), Some(Form { sha256: Digest::of(want), size: want.len() as u64 }));
         assert_eq!(Stateless::new(want).finish(), None);
+        let mut text = b"rest".to_vec();
+        assert!(stateless_text(message, &mut text));
+        assert_eq!(text, want);
+        assert!(!stateless_text(want, &mut text));
     }
 }

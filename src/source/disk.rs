@@ -67,9 +67,10 @@ pub fn open_regular(path: &Path) -> Result<(File, FileStamp)> {
 /// long queue, and who waits behind it lets it run dry.
 pub fn ask<T: Sync, R: Send>(about: &[T], question: impl Fn(&T) -> R + Sync + Send) -> Vec<R> {
     static ASKING: LazyLock<Option<ThreadPool>> = LazyLock::new(|| ThreadPoolBuilder::new().build().ok());
-    match &*ASKING {
-        Some(threads) if about.len() >= MANY => threads.install(|| about.par_iter().map(question).collect()),
-        _ => about.iter().map(question).collect(),
+    let threads = if about.len() < MANY { None } else { ASKING.as_ref() };
+    match threads {
+        Some(threads) => threads.install(|| about.par_iter().map(question).collect()),
+        None => about.iter().map(question).collect(),
     }
 }
 
@@ -88,6 +89,19 @@ pub fn stamp_name(name: &std::ffi::OsStr) -> String {
         None => {
             let bytes = base64::engine::general_purpose::STANDARD.encode(name.as_bytes());
             format!("{} ({bytes})", name.to_string_lossy())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_come_in_the_order_of_the_questions() {
+        for many in [0, MANY - 1, MANY, 10 * MANY] {
+            let about: Vec<usize> = (0..many).collect();
+            assert_eq!(ask(&about, |n| n + 1), (1..=many).collect::<Vec<_>>());
         }
     }
 }
