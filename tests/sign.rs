@@ -358,11 +358,11 @@ fn a_signature_moved_to_another_root_role_or_key_is_found_and_named() {
             damaged(sample.verify(&[]), file.file_name().unwrap().to_str().unwrap());
         }
     });
-    // A root changed in one digit.
+    // A root changed in one word.
     sample.undone(|| {
         let path = &roots(&sample.archive)[0];
         let text = fs::read_to_string(path).unwrap();
-        let changed = text.replacen("\"level\": 5", "\"level\": 4", 1);
+        let changed = text.replacen("\"reread\": false", "\"reread\": true", 1);
         assert_ne!(changed, text);
         fs::write(path, changed).unwrap();
         damaged(sample.verify(&[]), "the root that it signs was changed");
