@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::io::{Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::dissect::{NewObject, dissect, verbatim};
-use super::forms::{Crlf, Stateless, crlf_form, crlf_text, stateless_text};
+use super::dissect::{Dissected, NewObject, dissect, verbatim};
+use super::forms::{self, Crlf, Stateless, TEXT_MAX_BYTES, crlf_text, stateless_text};
 use super::seen::Key;
 use crate::archive::cut::pieces_of_stream;
 use crate::archive::pack::{ObjectForm, Sort};
@@ -126,17 +126,22 @@ fn capture(mut item: FoundItem, mail: bool) -> Result<Captured> {
 
 /// A message's placement, and what holds it.
 fn message(item: FoundItem, bytes: &[u8]) -> (Placement, Vec<NewObject>) {
-    let (dissected, sizes) = FORMS.with_borrow_mut(|[crlf, stateless]| {
+    let (dissected, [crlf, stateless]) =
+        if bytes.len() > TEXT_MAX_BYTES { (dissect(bytes, [None; 2]), forms::hashed(bytes)) } else { dissect_with_forms(bytes) };
+    let placement = placement(item, dissected.digest, bytes.len() as u64, Some(mime::header_facts(bytes)));
+    (Placement { crlf, stateless, ..placement }, dissected.objects)
+}
+
+/// The message taken apart, and its other forms, which are hashed beside it.
+fn dissect_with_forms(bytes: &[u8]) -> (Dissected, [Option<Form>; 2]) {
+    FORMS.with_borrow_mut(|[crlf, stateless]| {
         let there = [crlf_text(bytes, crlf), stateless_text(bytes, stateless)];
         let texts = [crlf.as_slice(), stateless.as_slice()];
-        let forms = std::array::from_fn(|n| there[n].then_some(texts[n]));
-        (dissect(bytes, forms), texts.map(|text| text.len() as u64))
-    });
-    let mut placement = placement(item, dissected.digest, bytes.len() as u64, Some(mime::header_facts(bytes)));
-    let form = |n: usize| dissected.forms[n].map(|sha256| Form { sha256, size: sizes[n] });
-    placement.crlf = form(0).or_else(|| crlf_form(bytes));
-    placement.stateless = form(1).or_else(|| Stateless::new(bytes).finish());
-    (placement, dissected.objects)
+        let dissected = dissect(bytes, std::array::from_fn(|n| there[n].then_some(texts[n])));
+        let form = |n: usize| dissected.forms[n].map(|sha256| Form { sha256, size: texts[n].len() as u64 });
+        let forms = [form(0), form(1)];
+        (dissected, forms)
+    })
 }
 
 /// The placement of what is no message, and what holds it.
@@ -150,8 +155,7 @@ pub(crate) fn known_by_bytes(bytes: &[u8], mail: bool, place: Place) -> Placemen
     let item = FoundItem { place, content: Content::Bytes(Vec::new()), coding: Coding::Plain, state: ItemState::default() };
     let mut placement = placement(item, Digest::of(bytes), bytes.len() as u64, mail.then(|| mime::header_facts(bytes)));
     if mail {
-        placement.crlf = crlf_form(bytes);
-        placement.stateless = Stateless::new(bytes).finish();
+        [placement.crlf, placement.stateless] = forms::hashed(bytes);
     }
     placement
 }

@@ -10,23 +10,24 @@ use crate::model::{Form, Hasher};
 const BLOCK_BYTES: usize = 1 << 16;
 
 /// Of longer messages no other form is made in memory.
-const TEXT_MAX_BYTES: usize = 4 << 20;
+pub(super) const TEXT_MAX_BYTES: usize = 4 << 20;
 
-/// Writes the CRLF form itself into this buffer; not when it is the message as it is, or long.
+/// Writes the CRLF form itself into this buffer; not when it is the message as it is.
 pub(super) fn crlf_text(message: &[u8], text: &mut Vec<u8>) -> bool {
     text.clear();
-    let is_other = message.len() <= TEXT_MAX_BYTES && mime::bare_line_feeds(message, false).next().is_some();
     // Writing to memory does not fail.
-    is_other && mime::CrlfWriter::new(text).write_all(message).is_ok()
+    mime::bare_line_feeds(message, false).next().is_some() && mime::CrlfWriter::new(text).write_all(message).is_ok()
 }
 
 /// The same with the form that has no state lines.
 pub(super) fn stateless_text(message: &[u8], text: &mut Vec<u8>) -> bool {
     text.clear();
-    if message.len() > TEXT_MAX_BYTES {
-        return false;
-    }
     without_state_lines(message, &mut |part| text.extend_from_slice(part))
+}
+
+/// The CRLF form of a message and the one without state lines, where they differ, without making either.
+pub(super) fn hashed(message: &[u8]) -> [Option<Form>; 2] {
+    [crlf_form(message), Stateless::new(message).finish()]
 }
 
 /// Hands over what is between the state lines of a message, or of its beginning; are there any?
@@ -44,7 +45,7 @@ fn without_state_lines(beginning: &[u8], take: &mut dyn FnMut(&[u8])) -> bool {
 }
 
 /// The CRLF form of a message in memory, when it differs.
-pub(super) fn crlf_form(message: &[u8]) -> Option<Form> {
+fn crlf_form(message: &[u8]) -> Option<Form> {
     // Most messages have one sort of line end throughout: then the first one tells, and nothing need be hashed.
     mime::bare_line_feeds(message, false).next()?;
     let mut crlf = Crlf::default();

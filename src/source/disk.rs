@@ -1,9 +1,10 @@
 //! Reading files of a source safely: no FIFOs, no links out of the source, and a stamp to notice change.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use base64::Engine as _;
@@ -72,6 +73,15 @@ pub fn ask<T: Sync, R: Send>(about: &[T], question: impl Fn(&T) -> R + Sync + Se
         Some(threads) => threads.install(|| about.par_iter().map(question).collect()),
         None => about.iter().map(question).collect(),
     }
+}
+
+/// The state of each of these files, not of what a link leads to.
+pub fn states<T: Sync>(of: &[T], path: impl Fn(&T) -> PathBuf + Sync + Send) -> Vec<(PathBuf, io::Result<Metadata>)> {
+    ask(of, |file| {
+        let path = path(file);
+        let metadata = fs::symlink_metadata(&path);
+        (path, metadata)
+    })
 }
 
 /// The place of a whole file under `root`, lossless also when its name is not UTF-8.

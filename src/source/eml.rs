@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirEntry, Metadata};
+use std::fs::{self, DirEntry};
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -344,12 +344,7 @@ impl Reader for EmlTree {
             }
         };
         for batch in names.chunks(disk::ASK_BATCH) {
-            let states: Vec<(PathBuf, io::Result<Metadata>)> = disk::ask(batch, |name| {
-                let path = folder.dir.join(name);
-                let metadata = fs::symlink_metadata(&path);
-                (path, metadata)
-            });
-            for (path, metadata) in states {
+            for (path, metadata) in disk::states(batch, |name| folder.dir.join(name)) {
                 let place = disk::place_of(self.base(), &path);
                 match metadata {
                     Err(e) => sink.exception(place, Outcome::Failed, "the file's state cannot be read", e.to_string())?,

@@ -86,11 +86,7 @@ impl Reading<'_> {
         let mut kept: Option<Kept> = None;
         let mut missing: Option<&Entry> = None;
         for batch in listing.entries().chunks(disk::ASK_BATCH) {
-            let states: Vec<(PathBuf, io::Result<Metadata>)> = disk::ask(batch, |entry| {
-                let path = listing.path(dir, entry);
-                let metadata = fs::symlink_metadata(&path);
-                (path, metadata)
-            });
+            let states = disk::states(batch, |entry| listing.path(dir, entry));
             for (entry, (path, metadata)) in batch.iter().zip(states) {
                 let base = listing.base(entry);
                 if let Some(gone) = missing
