@@ -124,6 +124,8 @@ fn odd_groupware(root: &Path) {
     fs::create_dir_all(root.join("calendars")).unwrap();
     fs::write(root.join("calendars/Work.ics"), calendar(&events)).unwrap();
     fs::write(root.join("calendars/Mixed.ics"), calendar(&[&event("mixed", "SUMMARY:m\r\n"), todo, journal].concat())).unwrap();
+    // The server's own folder of that name takes notes only.
+    fs::write(root.join("calendars/Notes.ics"), calendar(&journal.replace("UID:journal", "UID:in-notes"))).unwrap();
     let nameless = calendar(
         "METHOD:PUBLISH\r\nBEGIN:VEVENT\r\nDTSTAMP:20240101T000000Z\r\nDTSTART;VALUE=DATE:20240301\r\nSUMMARY:no uid\r\nEND:VEVENT\r\n",
     );

@@ -1,6 +1,6 @@
 //! Where a folder of the plan is on the target: the collection of that name and kind, found or made.
 
-use crate::dav::{Client, Collection, CollectionType, Homes, NewCollection, join};
+use crate::dav::{Client, Collection, CollectionType, Homes, Made, NewCollection, join};
 use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionHead, Digest};
 use crate::replay::plan::{Part, legal_file_name};
@@ -109,6 +109,8 @@ pub(super) fn find_or_make(
     let made = match client.make(&plain, &new) {
         // Many servers take fewer names than people give; the name to show can be any.
         Err(e) if e.kind() == Kind::Refused && part != Part::Files => client.make(&safe, &new).map(|_| safe),
+        // A folder of another kind has the name, such as the user's own notes that of a calendar of journals.
+        Ok(Made::Exists) if part != Part::Files => client.make(&safe, &new).map(|_| safe),
         made => made.map(|_| plain),
     };
     let path = made.map_err(|e| e.hint("the folder may be there with other things in it: give another name in the plan"))?;
