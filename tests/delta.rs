@@ -109,6 +109,38 @@ fn a_folder_that_is_renamed_at_the_source_is_not_there_twice() {
     way.validate(&[]).expect(0);
 }
 
+#[test]
+fn a_folder_that_is_refused_stops_no_other_and_what_moved_into_it_is_not_removed() {
+    let way = Way::new("");
+    let mut mail = Maildir::new(&way.path("mail"), ANNA);
+    (1..=3).for_each(|n| put(&mut mail, "", n, "S"));
+    way.snapshot(&[(ANNA, &mail.root)]);
+    way.prepare();
+    way.replay(&[]).expect(0);
+    put(&mut mail, ".Later", 4, "S");
+    rename(&mail, ("", "1700000001.M1P1.host:2,S"), (".Later", "1700000001.M1P1.host:2,S"));
+    put(&mut mail, ".Zoo", 5, "S");
+    way.snapshot(&[(ANNA, &mail.root)]);
+    way.plan(&["--update"]).expect(0);
+    let plan = fs::read_to_string(way.path("plan.toml")).unwrap();
+    // A name that IceWarp keeps for shared folders.
+    fs::write(way.path("plan.toml"), plan.replace("to = \"Later\"", "to = \"~Later\"")).unwrap();
+    for sent in [1, 0] {
+        let ran = way.replay(&["--remove"]).expect(1);
+        let (counts, named) = (format!("sent {sent}"), "cur/1700000001.M1P1.host:2,S");
+        for words in ["refused 2", "kept 1", "its folder is refused", "no message is removed", named] {
+            assert!(ran.text().contains(words), "{words}: {ran}");
+        }
+        assert!(sent == 0 || ran.text().contains(&counts), "{ran}");
+    }
+    // Nothing of it is written down as refused for good: with another name it goes on.
+    fs::write(way.path("plan.toml"), plan).unwrap();
+    let ran = way.replay(&["--remove"]).expect(0);
+    assert!(ran.text().contains("sent 2") && ran.text().contains("moved 1"), "{ran}");
+    way.validate(&[]).expect(0);
+    assert_eq!(way.states(), states(&[("equivalent", 5)]));
+}
+
 /// The stand-in's folder of a mailbox.
 fn mailbox(way: &Way, name: &str) -> std::path::PathBuf {
     way.path("icewarp/mail").join(ANNA).join("folders").join(name)

@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::Duration;
 
-use support::mail::Random;
+use support::mail::{Maildir, Random};
+use support::program::{run, snapshot};
 use support::proxy::Proxy;
 use support::servers::{Server, give_to_users};
 
@@ -57,8 +58,12 @@ impl Job {
     fn plan(&self, port: u16, login: &str) {
         let _ = fs::remove_file(self.path("plan.toml"));
         let to = format!("imap://127.0.0.1:{port}");
-        let drafted =
-            floe(&["plan", &self.path("a.floe"), "--to", &to, "--domain", "example.test", "--out", &self.path("plan.toml")]);
+        let (archive, plan, sheet) = (self.path("a.floe"), self.path("plan.toml"), self.path("sheet.json"));
+        let mut arguments = vec!["plan", &archive, "--to", &to, "--domain", "example.test", "--out", &plan];
+        if Path::new(&sheet).exists() {
+            arguments.extend(["--sheet", &sheet]);
+        }
+        let drafted = floe(&arguments);
         assert!(matches!(drafted.status.code(), Some(0 | 1)), "{drafted:?}");
         give_to_users(Path::new(&self.path("plan.toml")), login);
     }
@@ -211,6 +216,46 @@ fn a_replay_killed_at_any_moment_goes_on_without_gap_or_double() {
     }
     expect(&job.replay(&server).output().unwrap(), 0);
     job.everything_is_there_once(&server);
+}
+
+#[test]
+fn a_folder_that_the_server_refuses_does_not_stop_the_others() {
+    let Some(server) = Server::start("dovecot", &[]) else { return };
+    let job = Job::new(60);
+    job.plan(server.port(), "master");
+    let plan = fs::read_to_string(job.path("plan.toml")).unwrap();
+    // A dot ends a level where Dovecot stores mail as Maildir++, whatever stands between levels in IMAP.
+    assert!(plan.contains("to = \"Kunden/M"), "{plan}");
+    fs::write(job.path("plan.toml"), plan.replace("to = \"Kunden/M", "to = \"Kunden/v1.0 M")).unwrap();
+    let said = expect(&job.replay(&server).output().unwrap(), 1);
+    assert!(said.contains("its folder is refused by the server") && said.contains("refused and stay in the archive"), "{said}");
+    fs::write(job.path("plan.toml"), plan).unwrap();
+    expect(&job.replay(&server).output().unwrap(), 0);
+    job.everything_is_there_once(&server);
+}
+
+#[test]
+fn what_the_server_changes_is_known_again_also_without_a_message_id() {
+    let Some(server) = Server::start("dovecot", &[]) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut mail = Maildir::new(&folder.path().join("anna"), "anna@example.test");
+    for n in 0..30 {
+        let text = format!("From: a@b.example\nSubject: mail {n}\n\nnumber {n} {}\n", if n % 3 == 0 { "whole" } else { "a\0b" });
+        mail.put("", &format!("17000000{n:02}.M{n}P1.host:2,S"), text.as_bytes());
+    }
+    let job = Job { folder, admin: "master" };
+    run(&mut snapshot(&[(&mail.account, &mail.root)], Path::new(&job.path("a.floe")))).expect(0);
+    fs::write(job.path("password"), "master-secret\n").unwrap();
+    fs::write(job.path("own"), "pw-user001\n").unwrap();
+    let (to, own, sheet) = (format!("imap://127.0.0.1:{}", server.port()), job.path("own"), job.path("sheet.json"));
+    let asked = ["doctor", "--to", &to, "--account", "user001@example.test", "--login", "own", "--password-file", &own];
+    expect(&floe(&[&asked[..], &["--ca-file", server.var("CA_FILE"), "--out", &sheet]].concat()), 0);
+    job.plan(server.port(), "master");
+    expect(&job.replay(&server).output().unwrap(), 0);
+    let validated = job.command("validate", &server).args(["--report", &job.path("report")]).output().unwrap();
+    expect(&validated, 1);
+    let found = differences(&job);
+    assert!(found.len() == 20 && found.iter().all(|item| item["state"] == "altered"), "{found:#?}");
 }
 
 #[test]

@@ -294,8 +294,13 @@ impl Run<'_> {
         if wants(self.only, Part::Mail) {
             let collections = self.archive.collections(entry)?;
             let mail: Vec<&CollectionEntry> = collections.iter().filter(|c| c.head.kind == CollectionKind::Mail).collect();
-            let gone = self.mail(account, &mail, &mut connect, &mut connection, filled)?;
-            filled.add(self.removals(account, &mail, gone, &mut connect, &mut connection)?);
+            let (gone, all_filled) = self.mail(account, &mail, &mut connect, &mut connection, filled)?;
+            // What moved into a folder that is refused would be nowhere on the server.
+            let remove = self.remove && all_filled;
+            if self.remove && !all_filled {
+                self.monitor.note(&format!("{}: no message is removed, for a folder is refused", printable(&account.source)));
+            }
+            filled.add(self.removals(account, &mail, (gone, remove), &mut connect, &mut connection)?);
         }
         if let Some(mut connection) = connection {
             for alert in connection.take_alerts() {
@@ -325,7 +330,7 @@ impl Run<'_> {
         self.dav.carry(&carry, account, entry)
     }
 
-    /// Fills the mail folders of an account; what of them is gone at the source.
+    /// Fills the mail folders of an account; what of them is gone at the source, and whether the target took all of the folders.
     fn mail(
         &self,
         account: &AccountPlan,
@@ -333,9 +338,9 @@ impl Run<'_> {
         connect: &mut dyn FnMut() -> Result<Connection>,
         connection: &mut Option<Connection>,
         filled: &mut Filled,
-    ) -> Result<Vec<Gone>> {
+    ) -> Result<(Vec<Gone>, bool)> {
         let mail = self.sheet.mail.as_ref();
-        let mut all_gone = Vec::new();
+        let (mut all_gone, mut all_filled) = (Vec::new(), true);
         for collection in collections {
             let Some(folder) = account.folder(&collection.head.path, Part::Mail) else { continue };
             let since = match self.since {
@@ -357,16 +362,17 @@ impl Run<'_> {
             };
             let (folder, gone) = fill(self.archive, job, self.journal, connect, connection, self.monitor)?;
             filled.add(folder);
-            all_gone.extend(gone);
+            all_filled &= gone.is_some();
+            all_gone.extend(gone.unwrap_or_default());
         }
-        Ok(all_gone)
+        Ok((all_gone, all_filled))
     }
 
     fn removals(
         &self,
         account: &AccountPlan,
         collections: &[&CollectionEntry],
-        gone: Vec<Gone>,
+        (gone, remove): (Vec<Gone>, bool),
         connect: &mut dyn FnMut() -> Result<Connection>,
         connection: &mut Option<Connection>,
     ) -> Result<Filled> {
@@ -375,7 +381,7 @@ impl Run<'_> {
             target: &self.plan.to,
             account: &account.source,
             collections: &collections.iter().map(|c| c.head.path.clone()).collect(),
-            remove: self.remove,
+            remove,
         };
         carry_removals(&removal, gone, connect, connection, self.monitor)
     }

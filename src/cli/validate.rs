@@ -89,8 +89,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let monitor = Terminal::new(args.json);
     let bytes = args.sample.is_none().then(|| accounts.iter().map(|a| a.bytes).sum());
     monitor.phase("validate", bytes);
-    let journal = args.plan.with_extension("journal");
-    let journal = (args.sample.is_some() && journal.exists()).then(|| Journal::look(&journal)).transpose()?;
+    let journal = journal_of(&args.plan, &monitor);
     let begun = Instant::now();
     let job = Job {
         plan: &plan,
@@ -163,6 +162,16 @@ fn forecast_of(plan: &Path, builder: &mut report::Builder) -> Result<Option<Fore
     let example = Example { account, folder, place: path.display().to_string(), detail };
     builder.exception(Class::Note, "there is no file of the forecast beside the plan", example)?;
     Ok(None)
+}
+
+/// The journal beside the plan. It proves nothing; without it only less is known of what cannot be paired.
+fn journal_of(plan: &Path, monitor: &Terminal) -> Option<Journal> {
+    let path = plan.with_extension("journal");
+    let journal = path.exists().then(|| Journal::look(&path)).transpose();
+    journal.unwrap_or_else(|e| {
+        monitor.note(&format!("goes on without replay's journal: {e}"));
+        None
+    })
 }
 
 fn tell(args: &Args, report: &Report, out: &mut Output<'_>) -> Result<u8> {

@@ -1,8 +1,9 @@
 //! Compares one mail folder: every archived placement finds its message on the target, or is named as changed, missing or doubled.
 //!
 //! Messages that come back with the bytes (the SHA-256 of the CRLF form, which is what an IMAP server must give back) and the state that
-//! a placement has are paired as they come and forgotten. What is left on both sides is paired by content, then by Message-ID, and
-//! called changed; what is left then is missing, or extra. So memory holds 20 bytes a message, and the differences.
+//! a placement has are paired as they come and forgotten. What is left on both sides is paired by content, then by the UID under which
+//! replay wrote the message down, then by Message-ID, and called changed; what is left then is missing, or extra. So memory holds 20 bytes
+//! a message, and the differences.
 //!
 //! One thread reads the folder while another goes along the listing and tells of every placement as soon as its message has come.
 
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 use super::{Difference, Verdict};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Digest, Flag, Hasher, Placement};
+use crate::replay::journal::Key;
 use crate::replay::plan::Cause;
 
 /// The rule by which line ends alone may differ.
@@ -87,8 +89,11 @@ fn mark_of(item: &Placement) -> Mark {
     mark(&content_of(item), item.date.map(|d| d.at), &flags_of(item), &sorted_keywords(&item.keywords))
 }
 
-/// Hands out placements, every time the same ones.
-pub type Placements<'a> = dyn FnMut(&mut dyn FnMut(Placement) -> Result<()>) -> Result<()> + 'a;
+/// Hands out placements, every time the same ones, each with its number among the placements of the same item.
+pub type Placements<'a> = dyn FnMut(&mut dyn FnMut(Placement, u32) -> Result<()>) -> Result<()> + 'a;
+
+/// Gives the UIDs of those of these placements that replay wrote down under this UIDVALIDITY.
+pub type Uids<'a> = dyn Fn(u32, &HashSet<Key>) -> Result<HashMap<Key, u32>> + 'a;
 
 /// So many messages come before the telling thread is woken.
 const WOKEN_EVERY: u32 = 64;
@@ -106,6 +111,8 @@ struct State {
     waiting: HashMap<Mark, u32>,
     /// Messages that no placement was waiting for.
     rest: Vec<Seen>,
+    /// UIDVALIDITY of the folder that is read.
+    validity: Option<u32>,
     stage: Stage,
     /// Messages since the telling thread was woken.
     untold: u32,
@@ -151,7 +158,7 @@ impl Comparison {
     /// Those of the placements.
     pub fn gather(&self, placements: &mut Placements<'_>) -> Result<()> {
         let mut waiting: HashMap<Mark, u32> = HashMap::new();
-        placements(&mut |item| {
+        placements(&mut |item, _| {
             *waiting.entry(mark_of(&item)).or_default() += 1;
             Ok(())
         })?;
@@ -163,6 +170,11 @@ impl Comparison {
         drop(state);
         self.moved.notify_all();
         Ok(())
+    }
+
+    /// The folder that is read has this UIDVALIDITY.
+    pub fn reads(&self, validity: u32) {
+        self.lock().validity = Some(validity);
     }
 
     /// A message that the target holds; its Message-ID is asked for only where no placement waits for just this message.
@@ -226,13 +238,20 @@ impl Comparison {
     /// while the folder is still read; where that is abandoned it ends, and says nothing of what was not read.
     ///
     /// # Errors
-    /// Those of the placements and of `each`.
-    pub fn tell(&self, placements: &mut Placements<'_>, each: &mut dyn FnMut(Compared) -> Result<()>) -> Result<()> {
+    /// Those of the placements, of `uids` and of `each`.
+    pub fn tell(
+        &self,
+        placements: &mut Placements<'_>,
+        uids: &Uids<'_>,
+        each: &mut dyn FnMut(Compared) -> Result<()>,
+    ) -> Result<()> {
         let mut unpaired = Vec::new();
+        let mut keys = Vec::new();
         let mut abandoned = false;
-        let told = placements(&mut |item| match self.is_found(&mark_of(&item)) {
+        let told = placements(&mut |item, n| match self.is_found(&mark_of(&item)) {
             Some(true) => each(Compared { verdict: as_it_should_be(&item), item: Some(item), seen: None }),
             Some(false) => {
+                keys.push(Key::of_item(&item.sha256, n));
                 unpaired.push(item);
                 Ok(())
             }
@@ -245,10 +264,15 @@ impl Comparison {
             return Ok(());
         }
         told?;
-        let Some(rest) = self.rest() else { return Ok(()) };
+        let Some((rest, validity)) = self.rest() else { return Ok(()) };
         let mut pairs = vec![None; unpaired.len()];
-        let left = pair(&unpaired, &mut pairs, rest, |item| Some(content_of(item)), |seen| Some(seen.sha256));
-        let left = pair(&unpaired, &mut pairs, left, |item| item.message_id.clone(), |seen| seen.message_id.clone());
+        let mut left = pair(&mut pairs, rest, |place| Some(content_of(&unpaired[place])), |seen| Some(seen.sha256));
+        let open: HashSet<Key> = keys.iter().zip(&pairs).filter(|(_, pair)| pair.is_none()).map(|(key, _)| *key).collect();
+        if let Some(validity) = validity.filter(|_| !open.is_empty() && !left.is_empty()) {
+            let uids = uids(validity, &open)?;
+            left = pair(&mut pairs, left, |place| uids.get(&keys[place]).copied(), |seen| Some(seen.uid));
+        }
+        let left = pair(&mut pairs, left, |place| unpaired[place].message_id.clone(), |seen| seen.message_id.clone());
         for (item, seen) in unpaired.into_iter().zip(pairs) {
             let verdict = seen.as_ref().map_or(Verdict::Missing, |seen| verdict(&item, seen));
             each(Compared { item: Some(item), seen, verdict })?;
@@ -256,11 +280,11 @@ impl Comparison {
         tell_left(left, placements, each)
     }
 
-    /// The messages that no placement was waiting for, once everything was read; none where that is abandoned.
-    fn rest(&self) -> Option<Vec<Seen>> {
+    /// The messages that no placement was waiting for, once everything was read, and the folder's UIDVALIDITY; none where that is abandoned.
+    fn rest(&self) -> Option<(Vec<Seen>, Option<u32>)> {
         let reading = |state: &mut State| matches!(state.stage, Stage::Gathering | Stage::Reading);
         let mut state = self.moved.wait_while(self.lock(), reading).unwrap_or_else(PoisonError::into_inner);
-        (state.stage == Stage::Ended).then(|| std::mem::take(&mut state.rest))
+        (state.stage == Stage::Ended).then(|| (std::mem::take(&mut state.rest), state.validity))
     }
 }
 
@@ -271,7 +295,7 @@ fn tell_left(left: Vec<Seen>, placements: &mut Placements<'_>, each: &mut dyn Fn
     }
     let contents: HashSet<Digest> = left.iter().map(|seen| seen.sha256).collect();
     let mut archived = HashSet::new();
-    placements(&mut |item| {
+    placements(&mut |item, _| {
         let content = content_of(&item);
         if contents.contains(&content) {
             archived.insert(content);
@@ -284,17 +308,16 @@ fn tell_left(left: Vec<Seen>, placements: &mut Placements<'_>, each: &mut dyn Fn
     })
 }
 
-/// Pairs items and messages of one key; gives back the messages that are left.
+/// Pairs those places that have no message yet with messages of the same key; gives back the messages that are left.
 fn pair<K: Eq + Hash>(
-    items: &[Placement],
     pairs: &mut [Option<Seen>],
     seen: Vec<Seen>,
-    of_item: fn(&Placement) -> Option<K>,
+    of_place: impl Fn(usize) -> Option<K>,
     of_seen: fn(&Seen) -> Option<K>,
 ) -> Vec<Seen> {
     let mut places: HashMap<K, VecDeque<usize>> = HashMap::new();
-    for (place, item) in items.iter().enumerate().filter(|(place, _)| pairs[*place].is_none()) {
-        if let Some(key) = of_item(item) {
+    for place in (0..pairs.len()).filter(|place| pairs[*place].is_none()) {
+        if let Some(key) = of_place(place) {
             places.entry(key).or_default().push_back(place);
         }
     }
@@ -380,8 +403,14 @@ mod tests {
     }
 
     fn compare(archived: &[Placement], target: &[Seen]) -> Vec<Verdict> {
-        let mut placements = |each: &mut dyn FnMut(Placement) -> Result<()>| archived.iter().cloned().try_for_each(each);
+        compare_with(archived, target, &|_, _| Ok(HashMap::new()))
+    }
+
+    fn compare_with(archived: &[Placement], target: &[Seen], uids: &Uids<'_>) -> Vec<Verdict> {
+        let mut placements =
+            |each: &mut dyn FnMut(Placement, u32) -> Result<()>| archived.iter().cloned().try_for_each(|item| each(item, 0));
         let comparison = Comparison::default();
+        comparison.reads(7);
         comparison.gather(&mut placements).expect("no failure");
         for seen in target.iter().cloned() {
             let message_id = seen.message_id.clone();
@@ -393,7 +422,7 @@ mod tests {
             verdicts.push(compared.verdict);
             Ok(())
         };
-        comparison.tell(&mut placements, &mut each).expect("no failure");
+        comparison.tell(&mut placements, uids, &mut each).expect("no failure");
         verdicts
     }
 
@@ -416,6 +445,23 @@ mod tests {
         let [Verdict::Changed(differences)] = verdicts.as_slice() else { panic!("{verdicts:?}") };
         let what: Vec<&str> = differences.iter().map(|d| d.what.as_str()).collect();
         assert_eq!(what, ["bytes", "internal date", "flag \\Seen", "keyword"]);
+    }
+
+    #[test]
+    fn a_changed_message_without_message_id_is_known_by_the_uid_that_replay_wrote_down() {
+        let (mut lost, mut edited) = (item(1, 10, &[]), item(2, 20, &[]));
+        (lost.message_id, edited.message_id) = (None, None);
+        let (mut there, mut foreign) = (seen(5, &edited), seen(6, &edited));
+        (there.sha256, foreign.sha256) = (Digest::of(b"edited"), Digest::of(b"foreign"));
+        let (archived, target) = ([lost.clone(), edited.clone()], [foreign, there]);
+        // The lost one was there too, under a UID that nothing has now.
+        let uids = |validity, wanted: &HashSet<Key>| {
+            assert_eq!((validity, wanted.len()), (7, 2));
+            Ok(HashMap::from([(Key::of_item(&lost.sha256, 0), 4), (Key::of_item(&edited.sha256, 0), 5)]))
+        };
+        let verdicts = compare_with(&archived, &target, &uids);
+        assert!(matches!(verdicts.as_slice(), [Verdict::Missing, Verdict::Changed(_), Verdict::Extra]), "{verdicts:?}");
+        assert_eq!(compare(&archived, &target), [Verdict::Missing, Verdict::Missing, Verdict::Extra, Verdict::Extra]);
     }
 
     #[test]

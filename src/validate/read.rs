@@ -1,10 +1,10 @@
 //! Reads one mail folder of the target back and compares it. While one thread reads, another tells.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::thread;
 
 use super::bytes::what_differs;
-use super::mail::{Abandoning, Compared, Comparison};
+use super::mail::{Abandoning, Compared, Comparison, Uids};
 use super::reading::Reading;
 use super::{Difference, Folder, Verdict};
 use crate::error::{Kind, Result};
@@ -25,13 +25,14 @@ pub(super) const WHOLE: Want = Want { flags: true, date: true, size: false, body
 pub type Connect<'a> = dyn FnMut() -> Result<Connection> + 'a;
 
 /// Compares a collection of the archive with the mailbox that should hold it. A mailbox that is not there is no error: everything is missing.
-/// A connection that breaks is taken up again where it broke. `places` is where the journal says that items are; only a sample asks.
+/// A connection that breaks is taken up again where it broke. `uids` is where replay put messages, by its journal: a sample reads only those,
+/// and what cannot be paired otherwise is paired by them.
 ///
 /// # Errors
-/// Those of reading the archive, of the connection, and of `each`.
+/// Those of reading the archive, of `uids`, of the connection, and of `each`.
 pub fn compare(
     folder: Folder<'_>,
-    places: &HashMap<Key, u32>,
+    uids: &(dyn Fn(u32, &HashSet<Key>) -> Result<HashMap<Key, u32>> + Sync),
     connect: &mut Connect<'_>,
     connection: &mut Option<Connection>,
     monitor: &dyn Monitor,
@@ -42,9 +43,9 @@ pub fn compare(
     let (read, told) = thread::scope(|scope| {
         let telling = scope.spawn(|| {
             let _abandoning = Abandoning(&comparison);
-            let mut placements = |each: &mut dyn FnMut(Placement) -> Result<()>| folder.placements(&mut |item, _| each(item));
+            let mut placements = |each: &mut dyn FnMut(Placement, u32) -> Result<()>| folder.placements(each);
             comparison.gather(&mut placements)?;
-            comparison.tell(&mut placements, &mut |compared| {
+            comparison.tell(&mut placements, uids, &mut |compared| {
                 // Of a sample nothing can be said about what is there besides.
                 if folder.sample.is_some() && compared.item.is_none() {
                     return Ok(());
@@ -57,7 +58,7 @@ pub fn compare(
             })
         });
         let abandoning = Abandoning(&comparison);
-        let read = read(folder, places, &comparison, connect, connection, monitor);
+        let read = read(folder, uids, &comparison, connect, connection, monitor);
         if read.is_ok() {
             comparison.read_all();
         }
@@ -90,21 +91,29 @@ pub fn compare(
 /// Reads the mailbox, and takes a connection that breaks up again where it broke.
 fn read(
     folder: Folder<'_>,
-    places: &HashMap<Key, u32>,
+    uids: &Uids<'_>,
     comparison: &Comparison,
     connect: &mut Connect<'_>,
     connection: &mut Option<Connection>,
     monitor: &dyn Monitor,
 ) -> Result<()> {
-    let uids = uids_of_sample(folder, places)?;
-    if uids.as_ref().is_some_and(Vec::is_empty) {
-        return Ok(());
+    let mut wanted = HashSet::new();
+    if folder.sample.is_some() {
+        folder.placements(&mut |item, n| {
+            wanted.insert(Key::of_item(&item.sha256, n));
+            Ok(())
+        })?;
+        if wanted.is_empty() {
+            return Ok(());
+        }
     }
     let mut reading = Reading::new(comparison, monitor);
     patiently(monitor, &mut reading, Reading::messages, |reading| {
         let mut open = open(connect, connection)?;
-        if select(&mut open, folder.to)? {
-            reading.fetch(&mut open, uids.as_deref())?;
+        if let Some(validity) = select(&mut open, folder.to)? {
+            comparison.reads(validity);
+            let only = if wanted.is_empty() { None } else { uids_of_all(&wanted, &uids(validity, &wanted)?) };
+            reading.fetch(&mut open, only.as_deref())?;
         }
         *connection = Some(open);
         Ok(())
@@ -115,32 +124,21 @@ fn open(connect: &mut Connect<'_>, connection: &mut Option<Connection>) -> Resul
     connection.take().map_or_else(connect, Ok)
 }
 
-fn select(connection: &mut Connection, to: &[String]) -> Result<bool> {
+/// The mailbox's UIDVALIDITY; none where it is not there.
+fn select(connection: &mut Connection, to: &[String]) -> Result<Option<u32>> {
     let mailbox = connection.names().write(to)?;
     match connection.select(&mailbox, true) {
-        Ok(_) => Ok(true),
-        Err(e) if e.kind() == Kind::Refused => Ok(false),
+        Ok(selected) => Ok(Some(selected.uid_validity)),
+        Err(e) if e.kind() == Kind::Refused => Ok(None),
         Err(e) => Err(e),
     }
 }
 
-/// Where a sample's messages are by the journal; none when all of the mailbox has to be read.
-fn uids_of_sample(folder: Folder<'_>, places: &HashMap<Key, u32>) -> Result<Option<Vec<u32>>> {
-    if folder.sample.is_none() {
-        return Ok(None);
-    }
-    let mut uids = Some(Vec::new());
-    folder.placements(&mut |item, n| {
-        match (&mut uids, places.get(&Key::of_item(&item.sha256, n))) {
-            (Some(uids), Some(uid)) => uids.push(*uid),
-            _ => uids = None,
-        }
-        Ok(())
-    })?;
-    if let Some(uids) = &mut uids {
-        uids.sort_unstable();
-    }
-    Ok(uids)
+/// The UIDs in order, where the journal knows all of them; otherwise all of the mailbox has to be read.
+fn uids_of_all(wanted: &HashSet<Key>, uids: &HashMap<Key, u32>) -> Option<Vec<u32>> {
+    let mut uids: Vec<u32> = uids.values().copied().collect();
+    uids.sort_unstable();
+    (uids.len() == wanted.len()).then_some(uids)
 }
 
 fn differs_in_bytes(compared: &Compared) -> bool {
@@ -152,7 +150,7 @@ fn look_into(folder: Folder<'_>, connection: &mut Connection, compared: &mut Com
     let (Some(item), Some(seen), Verdict::Changed(differences)) = (&compared.item, &compared.seen, &mut compared.verdict) else {
         return Ok(());
     };
-    if item.size.max(seen.size) > LOOKED_INTO_BYTES || !select(connection, folder.to)? {
+    if item.size.max(seen.size) > LOOKED_INTO_BYTES || select(connection, folder.to)?.is_none() {
         return Ok(());
     }
     let mut found = Bytes::default();

@@ -1,6 +1,6 @@
 //! Compares whole accounts, several at a time, and tells a report what became of every item.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::dav::{compare_folder, only_named};
@@ -30,7 +30,7 @@ pub struct Job<'a> {
     pub snapshot: &'a Snapshot,
     /// The plan's forecast; without it nothing counts as foreseen.
     pub forecast: Option<&'a ForecastFile>,
-    /// Where items are by what replay wrote down; only a sample asks.
+    /// Where messages are by what replay wrote down: a sample reads only those, and what was changed beyond recognition is known by it.
     pub journal: Option<&'a Journal>,
     /// The accounts.
     pub accounts: &'a [&'a AccountPlan],
@@ -189,10 +189,10 @@ impl Work<'_> {
         connection: &mut Option<Connection>,
         judgement: &mut Judgement,
     ) -> Result<()> {
-        let places = self.places(account, folder)?;
+        let uids = |validity, wanted: &HashSet<Key>| self.uids(account, folder, validity, wanted);
         let compared = folder.folder(self.job.archive, self.sample);
         let done =
-            compare(compared, &places, &mut || (self.job.connect)(account), connection, self.job.monitor, &mut |compared| {
+            compare(compared, &uids, &mut || (self.job.connect)(account), connection, self.job.monitor, &mut |compared| {
                 let on_target = compared.seen.map(|seen| format!("{} UID {}", folder.to.to, seen.uid));
                 self.tell(folder, foreseen, judgement, compared.item, on_target, compared.verdict)
             });
@@ -266,20 +266,26 @@ impl Work<'_> {
         report.compared(folder.id, item.as_ref(), &place, &finding)
     }
 
-    /// UIDs that the journal knows of the folder's items.
-    fn places(&self, account: &AccountPlan, folder: &Compare) -> Result<HashMap<Key, u32>> {
-        let mut places = HashMap::new();
-        let (Some(_), Some(journal)) = (self.sample, self.job.journal) else { return Ok(places) };
+    /// UIDs of those of these placements that the journal knows to be in the folder, as long as that was not made anew since.
+    fn uids(
+        &self,
+        account: &AccountPlan,
+        folder: &Compare,
+        validity: u32,
+        wanted: &HashSet<Key>,
+    ) -> Result<HashMap<Key, u32>> {
+        let mut uids = HashMap::new();
+        let Some(journal) = self.job.journal else { return Ok(uids) };
         let head = &folder.collection.head;
         let name = CollectionName { target: &self.job.plan.to, account: &account.source, part: Part::Mail, path: &head.path };
-        if let Some(collection) = journal.find(name)? {
+        if let Some(collection) = journal.find(name)?.filter(|collection| collection.validity == Some(validity)) {
             journal.rows(collection.id, &mut |row| {
-                if let (Status::Confirmed, Some(uid)) = (row.status, row.remote.uid) {
-                    places.insert(row.key, uid);
+                if let (Status::Confirmed, Some(uid), true) = (row.status, row.remote.uid, wanted.contains(&row.key)) {
+                    uids.insert(row.key, uid);
                 }
                 Ok(())
             })?;
         }
-        Ok(places)
+        Ok(uids)
     }
 }

@@ -397,13 +397,11 @@ impl Vault {
         }
         let (begins, key) = header::open(&bytes, &seal.identities).map_err(|e| closed(e, name))?;
         let payload = &bytes[begins..];
-        let size = stream::clear_bytes(payload.len() as u64).ok_or_else(|| changed(name))?;
-        let mut clear = vec![0u8; size as usize];
-        let filled = stream::read_at(&key, payload.len() as u64, 0, &mut clear, &mut |at, buffer| {
+        let clear = stream::read_whole(&key, payload.len() as u64, &mut |at, buffer| {
             buffer.copy_from_slice(&payload[at as usize..at as usize + buffer.len()]);
             Ok(())
         })?;
-        if filled == clear.len() { Ok(clear) } else { Err(changed(name)) }
+        clear.ok_or_else(|| changed(name))
     }
 
     /// Key and place of a file's payload; each header is opened once.
@@ -443,11 +441,10 @@ impl Vault {
         if kept.bytes + size > INDEX_KEPT_BYTES {
             return Ok(None);
         }
-        let mut clear = vec![0u8; size as usize];
-        if self.read_clear(seal, name, 0, &mut clear)? < clear.len() {
-            return Err(changed(name));
-        }
-        let clear = Arc::new(clear);
+        let clear = stream::read_whole(&payload.key, payload.bytes, &mut |at, chunk| {
+            self.files.read_at(name, payload.begins + at, chunk)
+        })?;
+        let clear = Arc::new(clear.ok_or_else(|| changed(name))?);
         kept.bytes += size;
         kept.files.insert(name.to_owned(), Arc::clone(&clear));
         Ok(Some(clear))

@@ -70,8 +70,26 @@ pub fn clear_bytes(sealed: u64) -> Option<u64> {
     let chunks = sealed.div_ceil(SEALED_BYTES as u64);
     let tags = chunks * TAG_BYTES as u64;
     // The last chunk has a tag at least, and no file but an empty one ends with an empty chunk.
-    let rest = sealed - chunks.checked_sub(1)? * SEALED_BYTES as u64;
-    (rest >= TAG_BYTES as u64).then(|| sealed - tags)
+    let before = chunks.checked_sub(1)?;
+    let rest = sealed - before * SEALED_BYTES as u64;
+    (rest > TAG_BYTES as u64 || (rest == TAG_BYTES as u64 && before == 0)).then(|| sealed - tags)
+}
+
+/// All that a payload holds in clear; `None` when it was changed or cut. Also the tag of an empty payload is looked at: a longer one
+/// may have been cut down to it.
+///
+/// # Errors
+/// What `read` gives for the first chunk.
+pub fn read_whole(key: &StreamKey, sealed: u64, read: &mut dyn FnMut(u64, &mut [u8]) -> Result<()>) -> Result<Option<Vec<u8>>> {
+    let Some(size) = clear_bytes(sealed) else { return Ok(None) };
+    if size == 0 {
+        let mut tag = [0u8; TAG_BYTES];
+        read(0, &mut tag)?;
+        return Ok(key.open(0, true, &mut tag).map(<[u8]>::to_vec));
+    }
+    let mut clear = vec![0u8; size as usize];
+    let filled = read_at(key, sealed, 0, &mut clear, read)?;
+    Ok((filled == clear.len()).then_some(clear))
 }
 
 /// Fills `buffer` from `offset` of the clear text on, as far as the chunks are whole; `read` reads the sealed payload. Gives the bytes

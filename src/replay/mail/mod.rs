@@ -7,6 +7,7 @@
 mod ahead;
 mod bytes;
 mod gone;
+mod refused;
 mod state;
 
 use std::collections::{HashMap, HashSet};
@@ -57,6 +58,11 @@ pub struct MailJob<'a> {
 }
 
 impl MailJob<'_> {
+    /// By what the journal knows the folder.
+    fn name(&self) -> CollectionName<'_> {
+        CollectionName { target: self.target, account: self.account, part: Part::Mail, path: &self.collection.head.path }
+    }
+
     /// The flags and keywords with which a message is sent.
     fn flags_of(&self, item: &Placement) -> Vec<String> {
         let system = item.flags.iter().map(|flag| flag.name().to_owned());
@@ -65,12 +71,12 @@ impl MailJob<'_> {
     }
 }
 
-/// Fills one folder, and says what the journal put there and the source has no more. `connect` opens a connection to the account: at
-/// first, and whenever one breaks.
+/// Fills one folder, and says what the journal put there and the source has no more; nothing where the target refuses the folder, whose
+/// messages then count as refused. `connect` opens a connection to the account: at first, and whenever one breaks.
 ///
 /// # Errors
-/// When the target cannot be reached for long, refuses the login or the folder, or when archive or journal fail. What was done until
-/// then is in the journal; run again to go on.
+/// When the target cannot be reached for long or refuses the login, or when archive or journal fail. What was done until then is in the
+/// journal; run again to go on.
 pub fn fill(
     archive: &Archive,
     job: MailJob<'_>,
@@ -78,22 +84,44 @@ pub fn fill(
     connect: &mut dyn FnMut() -> Result<Connection>,
     connection: &mut Option<Connection>,
     monitor: &dyn Monitor,
-) -> Result<(Filled, Vec<Gone>)> {
+) -> Result<(Filled, Option<Vec<Gone>>)> {
     let mut filled = Filled::default();
+    let mut is_entered = false;
     let progress = |filled: &Filled| filled.sent + filled.claimed;
     let gone = patiently(monitor, &mut filled, progress, |filled| {
+        is_entered = false;
         let open = match connection.take() {
             Some(open) => open,
             None => connect()?,
         };
+        is_entered = true;
         let mut folder = Folder::open(archive, job, journal, open, monitor)?;
         folder.fill(filled)?;
         let gone = folder.gone()?;
         folder.leave()?;
         *connection = Some(folder.connection);
         Ok(gone)
-    })?;
-    Ok((filled, gone))
+    });
+    match gone {
+        Ok(gone) => Ok((filled, Some(gone))),
+        // The folder cannot be had; the others can.
+        Err(e) if is_entered && matches!(e.kind(), Kind::Refused | Kind::Protocol) => {
+            Ok((refused::name_all(archive, job, journal, monitor, filled, &e)?, None))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// Why an item stays behind.
+fn exception(job: &MailJob<'_>, item: Placement, reason: &str, detail: String) -> Exception {
+    Exception {
+        account: job.account.to_owned(),
+        collection: job.collection.head.path.to_string(),
+        source: item.source,
+        outcome: Outcome::Failed,
+        reason: reason.to_owned(),
+        detail,
+    }
 }
 
 /// What the journal knows of a placement.
@@ -169,9 +197,7 @@ impl<'a> Folder<'a> {
             }
             validity => validity,
         };
-        let head = &job.collection.head;
-        let name = CollectionName { target: job.target, account: job.account, part: Part::Mail, path: &head.path };
-        let collection = journal.collection(name, &mailbox)?;
+        let collection = journal.collection(job.name(), &mailbox)?;
         let mut folder = Folder {
             archive,
             job,
@@ -535,14 +561,7 @@ impl<'a> Folder<'a> {
     }
 
     fn tell(&self, message: Message, reason: &str, detail: String) {
-        self.monitor.exception(&Exception {
-            account: self.job.account.to_owned(),
-            collection: self.job.collection.head.path.to_string(),
-            source: message.item.source,
-            outcome: Outcome::Failed,
-            reason: reason.to_owned(),
-            detail,
-        });
+        self.monitor.exception(&exception(&self.job, message.item, reason, detail));
     }
 }
 
