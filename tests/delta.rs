@@ -110,6 +110,27 @@ fn a_folder_that_is_renamed_at_the_source_is_not_there_twice() {
 }
 
 #[test]
+fn an_account_that_is_sent_to_another_address_later_arrives_there_whole() {
+    let way = Way::new("");
+    let mut mail = Maildir::new(&way.path("mail"), ANNA);
+    (1..=3).for_each(|n| put(&mut mail, "", n, "S"));
+    put(&mut mail, ".Work", 4, "");
+    way.snapshot(&[(ANNA, &mail.root)]);
+    way.prepare();
+    way.replay(&[]).expect(0);
+    // The address was misspelt.
+    let plan = fs::read_to_string(way.path("plan.toml")).unwrap();
+    fs::write(way.path("plan.toml"), plan.replace(&format!("target = \"{ANNA}\""), "target = \"ann@acme.example\"")).unwrap();
+    assert_eq!(way.provision().code(), 0);
+    way.validate(&[]).expect(2);
+    let ran = way.replay(&[]).expect(0);
+    assert!(ran.text().contains("sent 4"), "{ran}");
+    way.validate(&[]).expect(0);
+    assert_eq!(way.states(), states(&[("equivalent", 4)]));
+    assert!(way.replay(&[]).expect(0).text().contains("sent 0"));
+}
+
+#[test]
 fn a_folder_that_is_refused_stops_no_other_and_what_moved_into_it_is_not_removed() {
     let way = Way::new("");
     let mut mail = Maildir::new(&way.path("mail"), ANNA);

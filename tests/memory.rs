@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use floe::imap::{Append, Body, Written};
 use floe::model::{CollectionPath, Hasher};
 use floe::replay::journal::{CollectionName, Journal};
-use floe::replay::plan::Part;
+use floe::replay::plan::{Part, Route};
 use support::archives::{files, root, roots};
 use support::mail::{Maildir, Random, base64_lines, message};
 use support::program::{floe, on, snapshot};
@@ -196,7 +196,7 @@ fn a_large_account_is_carried_over_and_compared_in_bounded_memory_at_an_even_pac
         .arg(path("plan.toml"))
         .output();
     assert!(matches!(planned.unwrap().status.code(), Some(0 | 1)));
-    give_to_users(&path("plan.toml"), "master");
+    give_to_users(&path("plan.toml"), "master", 1);
     fs::write(path("password"), "master-secret\n").unwrap();
     let command = |name: &str| {
         let mut command = floe();
@@ -215,7 +215,8 @@ fn a_large_account_is_carried_over_and_compared_in_bounded_memory_at_an_even_pac
     let mut there: Vec<(Duration, u32)> = Vec::new();
     let journal = path("plan.journal");
     let inbox = CollectionPath::new(["INBOX"]);
-    let name = CollectionName { target: &to, account: "anna", part: Part::Mail, path: &inbox };
+    let route = Route { account: "anna", target: &to, user: "user001@example.test" };
+    let name = CollectionName { route, part: Part::Mail, path: &inbox };
     let mut look = || {
         if journal.exists() {
             let found = Journal::look(&journal).and_then(|journal| journal.find(name));

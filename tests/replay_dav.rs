@@ -126,7 +126,7 @@ impl Job {
             ["plan", &archive, "--to", &to, "--sheet", &sheet, "--domain", "example.test", "--out", &self.path("plan.toml")];
         let drafted = floe(&[&draft[..], &imap].concat());
         assert!(matches!(drafted.status.code(), Some(0 | 1)), "{drafted:?}");
-        give_to_users(Path::new(&self.path("plan.toml")), login);
+        give_to_users(Path::new(&self.path("plan.toml")), login, 1);
     }
 
     /// Takes another snapshot and brings the plan up to date.

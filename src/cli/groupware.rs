@@ -107,8 +107,7 @@ impl<'a> Dav<'a> {
                     None => None,
                 };
                 let job = DavJob {
-                    target: &run.plan.to,
-                    account: &account.source,
+                    route: run.plan.route(account),
                     collection,
                     part: folder.part,
                     to: &folder.to.0,

@@ -351,8 +351,7 @@ impl Run<'_> {
                 None => None,
             };
             let job = MailJob {
-                target: &self.plan.to,
-                account: &account.source,
+                route: self.plan.route(account),
                 collection,
                 to: &folder.to.0,
                 largest: mail.and_then(|m| m.largest_message),
@@ -378,8 +377,7 @@ impl Run<'_> {
     ) -> Result<Filled> {
         let removal = Removal {
             journal: self.journal,
-            target: &self.plan.to,
-            account: &account.source,
+            route: self.plan.route(account),
             collections: &collections.iter().map(|c| c.head.path.clone()).collect(),
             remove,
         };

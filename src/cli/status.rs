@@ -8,7 +8,7 @@ use super::output::{Output, Verdict};
 use crate::error::Result;
 use crate::model::printable;
 use crate::replay::journal::{Journal, Status};
-use crate::replay::plan::{self, AccountPlan};
+use crate::replay::plan::{self, AccountPlan, Plan};
 
 /// Say how far a replay has come
 ///
@@ -46,16 +46,16 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let journal = path.exists().then(|| Journal::look(&path)).transpose()?;
     let mut all = Vec::new();
     for account in plan.accounts_of(&args.accounts) {
-        all.push(progress(&plan.to, account, journal.as_ref())?);
+        all.push(progress(&plan, account, journal.as_ref())?);
     }
     tell(args, &path, &all, out)
 }
 
-fn progress(target: &str, account: &AccountPlan, journal: Option<&Journal>) -> Result<Progress> {
+fn progress(plan: &Plan, account: &AccountPlan, journal: Option<&Journal>) -> Result<Progress> {
     let planned = account.folders.iter().filter(|f| !f.skip).map(|f| f.items).sum();
     let mut progress = Progress { account: account.source.clone(), planned, ..Progress::default() };
     let Some(journal) = journal else { return Ok(progress) };
-    for (collection, ..) in journal.collections(target, &account.source)? {
+    for (collection, ..) in journal.collections(plan.route(account))? {
         for (status, n) in journal.counts(collection)? {
             *match status {
                 Status::Confirmed | Status::Sent => &mut progress.done,

@@ -10,17 +10,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
-use super::plan::Part;
+use super::plan::{Part, Route};
 use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionPath, Digest};
 
 /// The version of tables that this code writes and reads.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE collection (
   id       INTEGER PRIMARY KEY,
   target   TEXT NOT NULL,
+  user     TEXT NOT NULL COLLATE NOCASE,
   account  TEXT NOT NULL,
   kind     TEXT NOT NULL,
   path     TEXT NOT NULL,
@@ -28,7 +29,7 @@ CREATE TABLE collection (
   validity INTEGER,
   floor    INTEGER,
   next     INTEGER NOT NULL DEFAULT 0,
-  UNIQUE (target, account, kind, path)
+  UNIQUE (target, user, account, kind, path)
 ) STRICT;
 CREATE TABLE item (
   collection INTEGER NOT NULL REFERENCES collection (id),
@@ -144,13 +145,11 @@ pub struct Collection {
     pub next: u32,
 }
 
-/// Which collection is meant: of which account, on which target.
+/// Which collection is meant.
 #[derive(Clone, Copy, Debug)]
 pub struct CollectionName<'a> {
-    /// The target, as its URL.
-    pub target: &'a str,
-    /// The account at the source.
-    pub account: &'a str,
+    /// Of which account, and where that goes.
+    pub route: Route<'a>,
     /// Which part of the collection: a calendar that mixes kinds goes to several places.
     pub part: Part,
     /// Path at the source.
@@ -299,8 +298,9 @@ impl Journal {
             }
             return Ok(found);
         }
-        let sql = "INSERT INTO collection (target, account, kind, path, remote) VALUES (?1, ?2, ?3, ?4, ?5)";
-        let values = params![name.target, name.account, name.part.word(), name.path.to_string(), remote];
+        let sql = "INSERT INTO collection (target, user, account, kind, path, remote) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let Route { account, target, user } = name.route;
+        let values = params![target, user, account, name.part.word(), name.path.to_string(), remote];
         self.db().execute(sql, values).map_err(|e| failed(&self.path, e))?;
         self.find(name)?.ok_or_else(|| Error::new(Kind::Internal, "a row of the journal is gone"))
     }
@@ -310,9 +310,10 @@ impl Journal {
     /// # Errors
     /// `Kind::Storage` when the journal cannot be read.
     pub fn find(&self, name: CollectionName<'_>) -> Result<Option<Collection>> {
-        let sql =
-            "SELECT id, remote, validity, floor, next FROM collection WHERE target=?1 AND account=?2 AND kind=?3 AND path=?4";
-        let values = params![name.target, name.account, name.part.word(), name.path.to_string()];
+        let sql = "SELECT id, remote, validity, floor, next FROM collection \
+                   WHERE target=?1 AND user=?2 AND account=?3 AND kind=?4 AND path=?5";
+        let Route { account, target, user } = name.route;
+        let values = params![target, user, account, name.part.word(), name.path.to_string()];
         let read = |row: &rusqlite::Row<'_>| {
             let (id, remote, validity) = (row.get(0)?, row.get(1)?, row.get(2)?);
             Ok(Collection { id, remote, validity, floor: row.get(3)?, next: row.get(4)? })
@@ -320,15 +321,18 @@ impl Journal {
         self.db().query_row(sql, values, read).optional().map_err(|e| failed(&self.path, e))
     }
 
-    /// The collections of an account on a target: number, kind and path at the source.
+    /// The collections of an account that went there: number, kind and path at the source.
     ///
     /// # Errors
     /// `Kind::Storage` when the journal cannot be read.
-    pub fn collections(&self, target: &str, account: &str) -> Result<Vec<(i64, String, String)>> {
+    pub fn collections(&self, route: Route<'_>) -> Result<Vec<(i64, String, String)>> {
         let db = self.db();
         let read = || -> rusqlite::Result<Vec<(i64, String, String)>> {
-            let mut statement = db.prepare("SELECT id, kind, path FROM collection WHERE target=?1 AND account=?2 ORDER BY id")?;
-            statement.query_map([target, account], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+            let sql = "SELECT id, kind, path FROM collection WHERE target=?1 AND user=?2 AND account=?3 ORDER BY id";
+            let mut statement = db.prepare(sql)?;
+            statement
+                .query_map([route.target, route.user, route.account], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .collect()
         };
         read().map_err(|e| failed(&self.path, e))
     }
@@ -477,9 +481,11 @@ mod tests {
     fn open(folder: &Path) -> (Journal, Collection) {
         let journal = Journal::open(&folder.join("j")).unwrap();
         let path = CollectionPath::new(["a/b", "ü"]);
-        let name = CollectionName { target: "imaps://h", account: "anna", part: Part::Mail, path: &path };
-        let collection = journal.collection(name, "a").unwrap();
-        assert_eq!(journal.collection(name, "b").unwrap_err().kind(), Kind::Usage);
+        let route = |user| Route { account: "anna", target: "imaps://h", user };
+        let name = |user| CollectionName { route: route(user), part: Part::Mail, path: &path };
+        let collection = journal.collection(name("anna@x"), "a").unwrap();
+        assert_eq!(journal.collection(name("Anna@X"), "b").unwrap_err().kind(), Kind::Usage);
+        assert!(journal.find(name("ann@x")).unwrap().is_none() && journal.collections(route("ann@x")).unwrap().is_empty());
         (journal, collection)
     }
 

@@ -191,11 +191,10 @@ impl Work<'_> {
     ) -> Result<()> {
         let uids = |validity, wanted: &HashSet<Key>| self.uids(account, folder, validity, wanted);
         let compared = folder.folder(self.job.archive, self.sample);
-        let done =
-            compare(compared, &uids, &mut || (self.job.connect)(account), connection, self.job.monitor, &mut |compared| {
-                let on_target = compared.seen.map(|seen| format!("{} UID {}", folder.to.to, seen.uid));
-                self.tell(folder, foreseen, judgement, compared.item, on_target, compared.verdict)
-            });
+        let done = compare(compared, &uids, &mut || (self.job.connect)(account), connection, self.job.monitor, &mut |compared| {
+            let on_target = compared.seen.map(|seen| format!("{} UID {}", folder.to.to, seen.uid));
+            self.tell(folder, foreseen, judgement, compared.item, on_target, compared.verdict)
+        });
         self.ended(account, folder, done)
     }
 
@@ -267,17 +266,11 @@ impl Work<'_> {
     }
 
     /// UIDs of those of these placements that the journal knows to be in the folder, as long as that was not made anew since.
-    fn uids(
-        &self,
-        account: &AccountPlan,
-        folder: &Compare,
-        validity: u32,
-        wanted: &HashSet<Key>,
-    ) -> Result<HashMap<Key, u32>> {
+    fn uids(&self, account: &AccountPlan, folder: &Compare, validity: u32, wanted: &HashSet<Key>) -> Result<HashMap<Key, u32>> {
         let mut uids = HashMap::new();
         let Some(journal) = self.job.journal else { return Ok(uids) };
-        let head = &folder.collection.head;
-        let name = CollectionName { target: &self.job.plan.to, account: &account.source, part: Part::Mail, path: &head.path };
+        let (route, path) = (self.job.plan.route(account), &folder.collection.head.path);
+        let name = CollectionName { route, part: Part::Mail, path };
         if let Some(collection) = journal.find(name)?.filter(|collection| collection.validity == Some(validity)) {
             journal.rows(collection.id, &mut |row| {
                 if let (Status::Confirmed, Some(uid), true) = (row.status, row.remote.uid, wanted.contains(&row.key)) {

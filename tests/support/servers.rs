@@ -70,6 +70,13 @@ impl Server {
         user(n)
     }
 
+    /// Kills the processes in which Dovecot serves its clients; how many there were.
+    pub fn kill_sessions(&self) -> usize {
+        let master = std::fs::read_to_string(self.folder.path().join("run/master.pid")).unwrap();
+        let killed = Command::new("pkill").args(["-KILL", "-c", "-x", "imap", "-P", master.trim()]).output().unwrap();
+        String::from_utf8_lossy(&killed.stdout).trim().parse().unwrap()
+    }
+
     pub fn connect(&self, n: u32) -> Connection {
         Connection::open(&self.settings(), &self.user(n)).unwrap()
     }
@@ -80,10 +87,10 @@ pub fn user(n: u32) -> Login {
     Login::User { user: format!("user{n:03}@example.test"), password: Secret::new(format!("pw-user{n:03}")) }
 }
 
-/// Names the server's first users as the targets of a plan's accounts, and how they are logged in.
-pub fn give_to_users(plan: &Path, login: &str) {
+/// Names the server's users from that one on as the targets of a plan's accounts, and how they are logged in.
+pub fn give_to_users(plan: &Path, login: &str, first: usize) {
     let text = std::fs::read_to_string(plan).unwrap();
-    let mut user = 0;
+    let mut user = first - 1;
     let lines = text.lines().map(|line| match line {
         line if line.starts_with("target = ") => {
             user += 1;

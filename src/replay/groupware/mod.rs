@@ -14,7 +14,7 @@ pub use self::objects::form_of;
 pub use self::place::{find, home_of, wanted};
 use super::Filled;
 use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, Row, Status};
-use super::plan::{Part, part_of};
+use super::plan::{Part, Route, part_of};
 use crate::archive::{Archive, CollectionEntry};
 use crate::dav::{Client, Homes};
 use crate::error::{Error, Kind, Result};
@@ -28,10 +28,8 @@ pub const LARGEST_OBJECT: u64 = 64 << 20;
 /// What is to be done with one part of a collection.
 #[derive(Clone, Copy, Debug)]
 pub struct DavJob<'a> {
-    /// The target, as the journal names it.
-    pub target: &'a str,
-    /// The account in the archive.
-    pub account: &'a str,
+    /// The account, and where it goes.
+    pub route: Route<'a>,
     /// The collection in the archive.
     pub collection: &'a CollectionEntry,
     /// Which part of it.
@@ -99,7 +97,7 @@ pub fn fill(
     monitor: &dyn Monitor,
 ) -> Result<Filled> {
     let head = &job.collection.head;
-    let name = CollectionName { target: job.target, account: job.account, part: job.part, path: &head.path };
+    let name = CollectionName { route: job.route, part: job.part, path: &head.path };
     let before = journal.find(name)?;
     let place = place::find_or_make(client, homes, job.part, job.to, head, before.as_ref().map(|c| c.remote.as_str()))?;
     let collection = journal.collection(name, &place.path)?;
@@ -267,7 +265,7 @@ impl Books<'_> {
 
     fn tell(&self, item: &Placement, reason: &str, detail: String) {
         self.monitor.exception(&Exception {
-            account: self.job.account.to_owned(),
+            account: self.job.route.account.to_owned(),
             collection: self.job.collection.head.path.to_string(),
             source: item.source.clone(),
             outcome: Outcome::Failed,

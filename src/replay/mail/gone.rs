@@ -15,6 +15,7 @@ use crate::monitor::Monitor;
 use crate::net::patiently;
 use crate::replay::Filled;
 use crate::replay::journal::{Change, Journal, Key, Row, Status};
+use crate::replay::plan::Route;
 
 /// A message that is on the target and no more at the source, in that folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,10 +36,8 @@ pub struct Gone {
 pub struct Removal<'a> {
     /// The journal.
     pub journal: &'a Journal,
-    /// The target, as the journal names it.
-    pub target: &'a str,
-    /// The account in the archive.
-    pub account: &'a str,
+    /// The account, and where it goes.
+    pub route: Route<'a>,
     /// The mail collections that the account has at the source now.
     pub collections: &'a HashSet<CollectionPath>,
     /// Remove what is nowhere in the account any more?
@@ -125,7 +124,7 @@ impl Removal<'_> {
     /// The messages of folders that are no more at the source.
     fn whole_folders(&self) -> Result<Vec<Gone>> {
         let mut gone = Vec::new();
-        for (id, kind, path) in self.journal.collections(self.target, self.account)? {
+        for (id, kind, path) in self.journal.collections(self.route)? {
             if kind != CollectionKind::Mail.to_string() || self.collections.contains(&CollectionPath::parse(&path)) {
                 continue;
             }
@@ -144,7 +143,7 @@ impl Removal<'_> {
         let rows: HashSet<(i64, u32)> = gone.iter().map(|g| (g.collection, g.number)).collect();
         let wanted: HashSet<Digest> = gone.iter().map(|g| g.sha256).collect();
         let mut held = HashSet::new();
-        for (id, kind, _) in self.journal.collections(self.target, self.account)? {
+        for (id, kind, _) in self.journal.collections(self.route)? {
             if kind != CollectionKind::Mail.to_string() {
                 continue;
             }

@@ -24,7 +24,7 @@ pub use self::gone::{Gone, Removal, carry_removals};
 pub use self::state::state_of;
 use super::Filled;
 use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, Row, Status};
-use super::plan::Part;
+use super::plan::{Part, Route};
 use crate::archive::{Archive, CollectionEntry};
 use crate::error::{Error, Kind, Result};
 use crate::imap::{Append, Body, Connection, Sent, Status as ServerStatus, Want, Way, Written, is_keyword};
@@ -39,10 +39,8 @@ const WAITS: u32 = 5;
 /// What is to be done with one folder.
 #[derive(Clone, Copy)]
 pub struct MailJob<'a> {
-    /// The target, as the journal names it.
-    pub target: &'a str,
-    /// The account in the archive.
-    pub account: &'a str,
+    /// The account, and where it goes.
+    pub route: Route<'a>,
     /// The collection in the archive.
     pub collection: &'a CollectionEntry,
     /// The folder on the target, from the top.
@@ -60,7 +58,7 @@ pub struct MailJob<'a> {
 impl MailJob<'_> {
     /// By what the journal knows the folder.
     fn name(&self) -> CollectionName<'_> {
-        CollectionName { target: self.target, account: self.account, part: Part::Mail, path: &self.collection.head.path }
+        CollectionName { route: self.route, part: Part::Mail, path: &self.collection.head.path }
     }
 
     /// The flags and keywords with which a message is sent.
@@ -115,7 +113,7 @@ pub fn fill(
 /// Why an item stays behind.
 fn exception(job: &MailJob<'_>, item: Placement, reason: &str, detail: String) -> Exception {
     Exception {
-        account: job.account.to_owned(),
+        account: job.route.account.to_owned(),
         collection: job.collection.head.path.to_string(),
         source: item.source,
         outcome: Outcome::Failed,

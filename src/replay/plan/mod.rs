@@ -165,6 +165,17 @@ pub struct AccountPlan {
     pub folders: Vec<FolderPlan>,
 }
 
+/// From which account of the source to which one of which target. An account that the plan sends to another address later begins anew there.
+#[derive(Clone, Copy, Debug)]
+pub struct Route<'a> {
+    /// The account at the source.
+    pub account: &'a str,
+    /// The target, as its URL.
+    pub target: &'a str,
+    /// The address of the account there.
+    pub user: &'a str,
+}
+
 /// What replay will do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -197,6 +208,11 @@ impl Plan {
     pub fn accounts_of(&self, names: &[String]) -> Vec<&AccountPlan> {
         let wanted = |a: &&AccountPlan| !a.skip && !a.source.is_empty() && (names.is_empty() || names.contains(&a.source));
         self.accounts.iter().filter(wanted).collect()
+    }
+
+    /// Where an account of this plan goes.
+    pub fn route<'a>(&'a self, account: &'a AccountPlan) -> Route<'a> {
+        Route { account: &account.source, target: &self.to, user: &account.target }
     }
 
     /// Is that the domain of `address`, or one that means it?
