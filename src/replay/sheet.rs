@@ -20,8 +20,12 @@ pub enum Oddity {
     Empty,
     /// A NUL byte.
     Nul,
-    /// A CR that no LF follows.
+    /// A CR in a line.
     BareCr,
+    /// More than one CR before the LF that ends a line.
+    DoubledCr,
+    /// A CR at the end of the message.
+    CrAtEnd,
     /// A byte over 127 in the header (RFC 6532 needs UTF8=ACCEPT).
     EightBitHeader,
     /// A header that is missing or has a line that is no field (RFC 5322 2.2).
@@ -38,10 +42,12 @@ pub enum Oddity {
 
 impl Oddity {
     /// All of them, in the order in which the doctor tries them.
-    pub const ALL: [Oddity; 9] = [
+    pub const ALL: [Oddity; 11] = [
         Oddity::Empty,
         Oddity::Nul,
         Oddity::BareCr,
+        Oddity::DoubledCr,
+        Oddity::CrAtEnd,
         Oddity::EightBitHeader,
         Oddity::BadHeader,
         Oddity::DateZero,
@@ -56,7 +62,9 @@ impl fmt::Display for Oddity {
         f.write_str(match self {
             Oddity::Empty => "an empty message",
             Oddity::Nul => "a NUL byte",
-            Oddity::BareCr => "a CR without LF",
+            Oddity::BareCr => "a CR in a line",
+            Oddity::DoubledCr => "more than one CR at the end of a line",
+            Oddity::CrAtEnd => "a CR at the end of the message",
             Oddity::EightBitHeader => "8-bit bytes in the header",
             Oddity::BadHeader => "a missing or broken header",
             Oddity::DateZero => "an internal date of 1970-01-01T00:00:00Z",

@@ -188,6 +188,8 @@ fn message_with(oddity: Oddity) -> Vec<u8> {
         Oddity::Empty => Vec::new(),
         Oddity::Nul => [PLAIN, b"a\0b\r\n"].concat(),
         Oddity::BareCr => [PLAIN, b"a\rb\r\n"].concat(),
+        Oddity::DoubledCr => [PLAIN, b"a\r\r\n"].concat(),
+        Oddity::CrAtEnd => [PLAIN, b"a\r"].concat(),
         Oddity::EightBitHeader => [b"X-Eight: \xe4\xf6\xfc\r\n", PLAIN].concat(),
         Oddity::BadHeader => b"this is no header\r\n\r\nprobe\r\n".to_vec(),
         Oddity::DateZero | Oddity::DateBefore1970 | Oddity::DateInFuture | Oddity::NoDate => PLAIN.to_vec(),

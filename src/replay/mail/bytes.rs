@@ -4,31 +4,36 @@ use crate::error::Result;
 use crate::imap::{Fetched, Messages};
 use crate::model::{Digest, Hasher};
 
-/// Hashes bytes with those made equal that servers are known to change: NUL and 8-bit bytes, which become 0x80 or `X`.
+/// Hashes bytes with those made equal that servers are known to change: NUL and 8-bit bytes, which become 0x80 or `X`; and without CRs,
+/// which are lost where they do not end a line alone.
 #[derive(Default)]
 pub(super) struct Masked {
     hasher: Hasher,
     text: Vec<u8>,
+    size: u64,
 }
 
 impl Masked {
     pub(super) fn update(&mut self, bytes: &[u8]) {
         self.text.clear();
-        self.text.extend(bytes.iter().map(|b| if *b == 0 || *b > 127 || *b == b'X' { b'X' } else { *b }));
+        let kept = bytes.iter().filter(|b| **b != b'\r');
+        self.text.extend(kept.map(|b| if *b == 0 || *b > 127 { b'X' } else { *b }));
         self.hasher.update(&self.text);
+        self.size += self.text.len() as u64;
     }
 
-    pub(super) fn finish(self) -> Digest {
-        self.hasher.finish()
+    /// What is left, in bytes, and its digest.
+    pub(super) fn finish(self) -> (u64, Digest) {
+        (self.size, self.hasher.finish())
     }
 }
 
-/// What lies on the target: UID, size, digest, and digest of the masked bytes.
+/// What lies on the target: UID, size, digest, and size and digest of the masked bytes.
 #[derive(Default)]
 pub(super) struct Found {
     hasher: Hasher,
     mask: Masked,
-    pub(super) messages: Vec<(u32, u64, Digest, Digest)>,
+    pub(super) messages: Vec<(u32, u64, Digest, (u64, Digest))>,
 }
 
 impl Messages for Found {
@@ -60,6 +65,7 @@ mod tests {
             mask.finish()
         };
         assert_eq!(masked(b"a\0b \xe4"), masked(b"a\x80b X"));
+        assert_eq!(masked(b"a\r\r\nb\r"), masked(b"a\r\nb"));
         assert_ne!(masked(b"a\0b"), masked(b"acb"));
     }
 }

@@ -300,7 +300,7 @@ impl<'a> Folder<'a> {
         for (uid, size, sha256, altered) in found.messages {
             if uid >= floor && confirmed.binary_search(&uid).is_err() {
                 self.unclaimed.entry((size, sha256)).or_default().push(uid);
-                self.altered.entry((size, altered)).or_default().push(uid);
+                self.altered.entry(altered).or_default().push(uid);
             }
         }
         Ok(())
@@ -399,7 +399,7 @@ impl<'a> Folder<'a> {
         }
         let mut mask = Masked::default();
         mask.update(&message.bytes);
-        newest(&mut self.altered, (message.row.size, mask.finish()), &mut self.claimed)
+        newest(&mut self.altered, mask.finish(), &mut self.claimed)
     }
 
     /// Sends the batch. Where the server says where messages are, the answers to it are awaited only when the next one is on its way: so

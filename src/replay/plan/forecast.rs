@@ -264,7 +264,7 @@ fn oddities(archive: &Archive, item: &Placement, mail: &MailSheet) -> Result<Vec
     if item.size == 0 {
         return Ok([Oddity::Empty].into_iter().filter(matters).collect());
     }
-    let in_bytes = [Oddity::Nul, Oddity::BareCr, Oddity::EightBitHeader, Oddity::BadHeader];
+    let in_bytes = [Oddity::Nul, Oddity::BareCr, Oddity::DoubledCr, Oddity::CrAtEnd, Oddity::EightBitHeader, Oddity::BadHeader];
     if !in_bytes.iter().any(matters) {
         return Ok(Vec::new());
     }
@@ -375,10 +375,12 @@ fn has_property(text: &[u8], name: &str) -> bool {
 struct Look {
     nul: bool,
     bare_cr: bool,
+    doubled_cr: bool,
     eight_bit_header: bool,
     bad_header: bool,
     fields: u64,
-    last_was_cr: bool,
+    /// CRs just before.
+    crs: u64,
     in_body: bool,
     line: HeaderLine,
 }
@@ -398,8 +400,7 @@ impl std::io::Write for Look {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.nul |= memchr::memchr(0, bytes).is_some();
         for &b in bytes {
-            self.bare_cr |= self.last_was_cr && b != b'\n';
-            self.last_was_cr = b == b'\r';
+            self.cr_or_not(b);
             if !self.in_body {
                 self.header_byte(b);
             }
@@ -413,6 +414,14 @@ impl std::io::Write for Look {
 }
 
 impl Look {
+    fn cr_or_not(&mut self, b: u8) {
+        match b {
+            b'\r' => self.crs += 1,
+            b'\n' => self.doubled_cr |= std::mem::take(&mut self.crs) > 1,
+            _ => self.bare_cr |= std::mem::take(&mut self.crs) > 0,
+        }
+    }
+
     fn header_byte(&mut self, b: u8) {
         self.eight_bit_header |= b > 127;
         match b {
@@ -451,7 +460,9 @@ impl Look {
         let bad_header = self.bad_header || self.fields == 0;
         let all = [
             (self.nul, Oddity::Nul),
-            (self.bare_cr || self.last_was_cr, Oddity::BareCr),
+            (self.bare_cr, Oddity::BareCr),
+            (self.doubled_cr, Oddity::DoubledCr),
+            (self.crs > 0, Oddity::CrAtEnd),
             (self.eight_bit_header, Oddity::EightBitHeader),
             (bad_header, Oddity::BadHeader),
         ];
@@ -478,6 +489,8 @@ mod tests {
         assert_eq!(look(b"Subject: x\r\n folded\r\n\r\nbody \xc3\xa4\r\n"), vec![]);
         assert_eq!(look(b"Subject: \xe4\n\nbody\n"), vec![Oddity::EightBitHeader]);
         assert_eq!(look(b"Subject: x\n\nbo\0dy\rx\n"), vec![Oddity::Nul, Oddity::BareCr]);
+        assert_eq!(look(b"Subject: x\r\n\r\nbody\r\r\n\r\n"), vec![Oddity::DoubledCr]);
+        assert_eq!(look(b"Subject: x\n\nbody\r"), vec![Oddity::CrAtEnd]);
         assert_eq!(look(b"\nbody only\n"), vec![Oddity::BadHeader]);
         assert_eq!(look(b"Subject: x\nno colon here\n\nbody\n"), vec![Oddity::BadHeader]);
         assert_eq!(look(b"Sub ject: x\n\nbody\n"), vec![Oddity::BadHeader]);
