@@ -23,8 +23,8 @@ use crate::proof::events::EventType;
 use crate::replay::Filled;
 use crate::replay::accounts::each_account;
 use crate::replay::journal::{Journal, Key};
-use crate::replay::mail::{Gone, MailJob, Removal, carry_removals, fill, state_of};
-use crate::replay::plan::{self, AccountPlan, Part, Plan};
+use crate::replay::mail::{Gone, MailJob, Removal, carry_removals, fill, settle, state_of};
+use crate::replay::plan::{self, AccountPlan, FolderPlan, Part, Plan};
 use crate::replay::provision;
 use crate::replay::sheet::Sheet;
 
@@ -339,8 +339,8 @@ impl Run<'_> {
         connection: &mut Option<Connection>,
         filled: &mut Filled,
     ) -> Result<(Vec<Gone>, bool)> {
-        let mail = self.sheet.mail.as_ref();
         let (mut all_gone, mut all_filled) = (Vec::new(), true);
+        let mut jobs = Vec::new();
         for collection in collections {
             let Some(folder) = account.folder(&collection.head.path, Part::Mail) else { continue };
             let since = match self.since {
@@ -350,21 +350,29 @@ impl Run<'_> {
                 }),
                 None => None,
             };
-            let job = MailJob {
-                route: self.plan.route(account),
-                collection,
-                to: &folder.to.0,
-                largest: mail.and_then(|m| m.largest_message),
-                keywords: mail.is_none_or(|m| m.keywords),
-                since: since.as_ref(),
-                pace: self.pace,
-            };
-            let (folder, gone) = fill(self.archive, job, self.journal, connect, connection, self.monitor)?;
+            let job = self.mail_job(account, collection, folder);
+            let job_since = MailJob { since: since.as_ref(), ..job };
+            let (folder, gone) = fill(self.archive, job_since, self.journal, connect, connection, self.monitor)?;
             filled.add(folder);
             all_filled &= gone.is_some();
             all_gone.extend(gone.unwrap_or_default());
+            jobs.push(job);
         }
+        settle(self.archive, &jobs, self.journal, connect, connection, self.monitor)?;
         Ok((all_gone, all_filled))
+    }
+
+    fn mail_job<'a>(&'a self, account: &'a AccountPlan, collection: &'a CollectionEntry, folder: &'a FolderPlan) -> MailJob<'a> {
+        let mail = self.sheet.mail.as_ref();
+        MailJob {
+            route: self.plan.route(account),
+            collection,
+            to: &folder.to.0,
+            largest: mail.and_then(|m| m.largest_message),
+            keywords: mail.is_none_or(|m| m.keywords),
+            since: None,
+            pace: self.pace,
+        }
     }
 
     fn removals(

@@ -28,6 +28,7 @@ CREATE TABLE collection (
   remote   TEXT NOT NULL,
   validity INTEGER,
   floor    INTEGER,
+  doubt    INTEGER,
   next     INTEGER NOT NULL DEFAULT 0,
   UNIQUE (target, user, account, kind, path)
 ) STRICT;
@@ -43,6 +44,7 @@ CREATE TABLE item (
   href       TEXT,
   etag       TEXT,
   reason     TEXT,
+  again      INTEGER NOT NULL,
   PRIMARY KEY (collection, number)
 ) STRICT, WITHOUT ROWID;
 ";
@@ -128,6 +130,8 @@ pub struct Row {
     pub remote: Remote,
     /// Why it failed.
     pub reason: Option<String>,
+    /// Was it sent again while what was sent before may still arrive?
+    pub again: bool,
 }
 
 /// A collection of the journal.
@@ -141,6 +145,8 @@ pub struct Collection {
     pub validity: Option<u32>,
     /// Whatever of this collection is not confirmed has at least this UID.
     pub floor: Option<u32>,
+    /// From this UID on something may lie that was sent before a break and arrived after it.
+    pub doubt: Option<u32>,
     /// The number of the next row.
     pub next: u32,
 }
@@ -165,6 +171,8 @@ pub enum Change<'a> {
     Update(&'a Row),
     /// UIDVALIDITY and floor of the collection.
     Mark(u32, u32),
+    /// From which UID on the collection is in doubt; none when it is no more, and nothing in it was sent again.
+    Doubt(Option<u32>),
 }
 
 /// The journal of one run, open for writing; may be shared between threads.
@@ -310,13 +318,13 @@ impl Journal {
     /// # Errors
     /// `Kind::Storage` when the journal cannot be read.
     pub fn find(&self, name: CollectionName<'_>) -> Result<Option<Collection>> {
-        let sql = "SELECT id, remote, validity, floor, next FROM collection \
+        let sql = "SELECT id, remote, validity, floor, next, doubt FROM collection \
                    WHERE target=?1 AND user=?2 AND account=?3 AND kind=?4 AND path=?5";
         let Route { account, target, user } = name.route;
         let values = params![target, user, account, name.part.word(), name.path.to_string()];
         let read = |row: &rusqlite::Row<'_>| {
             let (id, remote, validity) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(Collection { id, remote, validity, floor: row.get(3)?, next: row.get(4)? })
+            Ok(Collection { id, remote, validity, floor: row.get(3)?, next: row.get(4)?, doubt: row.get(5)? })
         };
         self.db().query_row(sql, values, read).optional().map_err(|e| failed(&self.path, e))
     }
@@ -352,7 +360,7 @@ impl Journal {
     /// # Errors
     /// What `each` gives, which ends it at once; `Kind::Storage` when the journal cannot be read.
     pub fn rows(&self, collection: i64, each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
-        let sql = "SELECT number, key, sha256, size, status, state, uid, href, etag, reason FROM item WHERE collection=?1 ORDER BY number";
+        let sql = "SELECT number, key, sha256, size, status, state, uid, href, etag, reason, again FROM item WHERE collection=?1 ORDER BY number";
         let db = self.db();
         let mut statement = db.prepare_cached(sql).map_err(|e| failed(&self.path, e))?;
         let mut rows = statement.query([collection]).map_err(|e| failed(&self.path, e))?;
@@ -367,7 +375,7 @@ impl Journal {
     /// # Errors
     /// `Kind::Storage` when the journal cannot be read; `Kind::Internal` when the row is not there.
     pub fn row(&self, collection: i64, number: u32) -> Result<Row> {
-        let sql = "SELECT number, key, sha256, size, status, state, uid, href, etag, reason FROM item WHERE collection=?1 AND number=?2";
+        let sql = "SELECT number, key, sha256, size, status, state, uid, href, etag, reason, again FROM item WHERE collection=?1 AND number=?2";
         let db = self.db();
         let row = db.prepare_cached(sql).and_then(|mut s| s.query_row(params![collection, number], read_row).optional());
         row.map_err(|e| failed(&self.path, e))?.ok_or_else(|| Error::new(Kind::Internal, "a row of the journal is gone"))
@@ -418,12 +426,13 @@ impl Journal {
 fn make_change(tx: &Connection, collection: i64, change: &Change<'_>) -> rusqlite::Result<()> {
     match change {
         Change::Insert(row) => {
-            let sql = "INSERT INTO item (collection, number, key, sha256, size, status, state, uid, href, etag, reason)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+            let sql = "INSERT INTO item (collection, number, key, sha256, size, status, state, uid, href, etag, reason, again)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
             put_row(tx, sql, collection, row)?;
         }
         Change::Update(row) => {
-            let sql = "UPDATE item SET key=?3, sha256=?4, size=?5, status=?6, state=?7, uid=?8, href=?9, etag=?10, reason=?11
+            let sql = "UPDATE item SET key=?3, sha256=?4, size=?5, status=?6, state=?7, uid=?8, href=?9, etag=?10, reason=?11,
+                       again=?12
                        WHERE collection=?1 AND number=?2";
             put_row(tx, sql, collection, row)?;
         }
@@ -431,12 +440,18 @@ fn make_change(tx: &Connection, collection: i64, change: &Change<'_>) -> rusqlit
             let mark = params![collection, validity, floor];
             tx.prepare_cached("UPDATE collection SET validity=?2, floor=?3 WHERE id=?1")?.execute(mark)?;
         }
+        Change::Doubt(from) => {
+            tx.prepare_cached("UPDATE collection SET doubt=?2 WHERE id=?1")?.execute(params![collection, from])?;
+            if from.is_none() {
+                tx.prepare_cached("UPDATE item SET again=0 WHERE collection=?1 AND again=1")?.execute([collection])?;
+            }
+        }
     }
     Ok(())
 }
 
 fn put_row(tx: &Connection, sql: &str, collection: i64, row: &Row) -> rusqlite::Result<()> {
-    let Row { number, key, sha256, size, status, state, remote, reason } = row;
+    let Row { number, key, sha256, size, status, state, remote, reason, again } = row;
     tx.prepare_cached(sql)?.execute(params![
         collection,
         number,
@@ -448,7 +463,8 @@ fn put_row(tx: &Connection, sql: &str, collection: i64, row: &Row) -> rusqlite::
         remote.uid,
         remote.href,
         remote.etag,
-        reason
+        reason,
+        again
     ])?;
     Ok(())
 }
@@ -464,6 +480,7 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         state: row.get::<_, i64>(5)?.cast_unsigned(),
         remote: Remote { uid: row.get(6)?, href: row.get(7)?, etag: row.get(8)? },
         reason: row.get(9)?,
+        again: row.get(10)?,
     })
 }
 
@@ -475,7 +492,17 @@ mod tests {
         let item = Digest::of(&number.to_le_bytes());
         let remote = Remote::default();
         let key = Key::of_item(&item, 0);
-        Row { number, key, sha256: item, size: u64::MAX, status: Status::Intent, state: u64::MAX, remote, reason: None }
+        Row {
+            number,
+            key,
+            sha256: item,
+            size: u64::MAX,
+            status: Status::Intent,
+            state: u64::MAX,
+            remote,
+            reason: None,
+            again: false,
+        }
     }
 
     fn open(folder: &Path) -> (Journal, Collection) {

@@ -93,7 +93,7 @@ fn mark_of(item: &Placement) -> Mark {
 pub type Placements<'a> = dyn FnMut(&mut dyn FnMut(Placement, u32) -> Result<()>) -> Result<()> + 'a;
 
 /// Gives the UIDs of those of these placements that replay wrote down under this UIDVALIDITY.
-pub type Uids<'a> = dyn Fn(u32, &HashSet<Key>) -> Result<HashMap<Key, u32>> + 'a;
+pub type Uids<'a> = dyn Fn(u32, &HashSet<Key>) -> Result<HashMap<Key, u32>> + Sync + 'a;
 
 /// So many messages come before the telling thread is woken.
 const WOKEN_EVERY: u32 = 64;

@@ -32,7 +32,7 @@ pub type Connect<'a> = dyn FnMut() -> Result<Connection> + 'a;
 /// Those of reading the archive, of `uids`, of the connection, and of `each`.
 pub fn compare(
     folder: Folder<'_>,
-    uids: &(dyn Fn(u32, &HashSet<Key>) -> Result<HashMap<Key, u32>> + Sync),
+    uids: &Uids<'_>,
     connect: &mut Connect<'_>,
     connection: &mut Option<Connection>,
     monitor: &dyn Monitor,

@@ -70,10 +70,10 @@ impl Server {
         user(n)
     }
 
-    /// Kills the processes in which Dovecot serves its clients; how many there were.
+    /// Kills the processes in which Dovecot or Cyrus serve IMAP clients; how many there were.
     pub fn kill_sessions(&self) -> usize {
         let master = std::fs::read_to_string(self.folder.path().join("run/master.pid")).unwrap();
-        let killed = Command::new("pkill").args(["-KILL", "-c", "-x", "imap", "-P", master.trim()]).output().unwrap();
+        let killed = Command::new("pkill").args(["-KILL", "-c", "-x", "imap|imapd", "-P", master.trim()]).output().unwrap();
         String::from_utf8_lossy(&killed.stdout).trim().parse().unwrap()
     }
 

@@ -167,6 +167,7 @@ impl Books<'_> {
             state: 0,
             remote: Remote { href: Some(href.to_owned()), ..Remote::default() },
             reason: None,
+            again: false,
         };
         self.asked.insert(key);
         let Some(row) = self.known.get(&key) else {

@@ -7,6 +7,7 @@
 mod ahead;
 mod bytes;
 mod gone;
+mod late;
 mod refused;
 mod state;
 
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 use self::ahead::{BATCHES_READY, HELD_BYTES, Reader, Ready, Standing};
 use self::bytes::{Found, Masked};
 pub use self::gone::{Gone, Removal, carry_removals};
+pub use self::late::settle;
 pub use self::state::state_of;
 use super::Filled;
 use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, Row, Status};
@@ -128,6 +130,8 @@ struct Known {
     number: u32,
     status: Status,
     state: u64,
+    /// May it come more than once, for it was sent more than once?
+    again: bool,
     /// Is it at the source still?
     there: bool,
 }
@@ -142,6 +146,8 @@ struct Folder<'a> {
     mailbox: String,
     is_selected: bool,
     validity: u32,
+    /// UIDNEXT before anything was sent over this connection.
+    first_free: u32,
     collection: Collection,
     known: HashMap<Key, Known>,
     /// Messages on the target that the journal knows nothing of, by size and bytes.
@@ -204,6 +210,7 @@ impl<'a> Folder<'a> {
             mailbox,
             is_selected: false,
             validity,
+            first_free: 0,
             collection,
             known: HashMap::new(),
             unclaimed: HashMap::new(),
@@ -215,8 +222,8 @@ impl<'a> Folder<'a> {
             waits: 0,
             connection,
         };
-        let next = folder.settled_uid_next()?;
-        folder.recall(next)?;
+        folder.first_free = folder.settled_uid_next()?;
+        folder.recall()?;
         Ok(folder)
     }
 
@@ -270,17 +277,21 @@ impl<'a> Folder<'a> {
     }
 
     /// Recalls what the journal knows, and reads back what lies on the target beyond that.
-    fn recall(&mut self, next: u32) -> Result<()> {
+    fn recall(&mut self) -> Result<()> {
+        let next = self.first_free;
         let made_anew = self.collection.validity.is_some_and(|v| v != self.validity);
         let mut confirmed = Vec::new();
         let known = &mut self.known;
         self.journal.rows(self.collection.id, &mut |row| {
             // In a folder that was made anew nothing is where it was: what is still there will be claimed.
-            let status = if made_anew && row.status != Status::Failed { Status::Intent } else { row.status };
+            let status = if made_anew && row.status != Status::Failed { Status::Gone } else { row.status };
             if status == Status::Confirmed {
                 confirmed.extend(row.remote.uid);
             }
-            known.insert(row.key, Known { number: row.number, status, state: row.state, there: false });
+            known.insert(
+                row.key,
+                Known { number: row.number, status, state: row.state, again: row.again && !made_anew, there: false },
+            );
             Ok(())
         })?;
         confirmed.sort_unstable();
@@ -289,6 +300,10 @@ impl<'a> Folder<'a> {
             (Some(_), Some(floor)) => floor,
             _ => next,
         };
+        if made_anew {
+            self.collection.doubt = None;
+            self.journal.change(self.collection.id, false, &[Change::Doubt(None)])?;
+        }
         self.journal.change(self.collection.id, true, &[Change::Mark(self.validity, floor)])?;
         if floor >= next {
             return Ok(());
@@ -359,6 +374,7 @@ impl<'a> Folder<'a> {
             state: state_of(&item),
             remote: Remote::default(),
             reason: None,
+            again: known.is_some_and(|known| known.again),
         };
         let mut message = Message {
             row,
@@ -381,6 +397,9 @@ impl<'a> Folder<'a> {
             message.row.remote.uid = Some(uid);
             filled.claimed += 1;
             return self.journal.change(self.collection.id, false, &[message.change()]);
+        }
+        if known.is_some_and(|known| known.status == Status::Intent) {
+            self.doubt(&mut message)?;
         }
         self.batch.push(message);
         Ok(())

@@ -238,12 +238,17 @@ fn of_message(archive: &Archive, item: &Placement, mail: &MailSheet, now: Timest
         return Ok(vec![(Cause::TooLarge, format!("{sent} bytes, the server takes {most}"))]);
     }
     let mut found = Vec::new();
+    let mut changed = Vec::new();
     for oddity in oddities(archive, item, mail)? {
         match mail.fate(oddity) {
             Fate::Kept => {}
-            Fate::Changed => found.push((Cause::ContentChanged, oddity.to_string())),
+            Fate::Changed => changed.push(oddity.to_string()),
             Fate::Refused => return Ok(vec![(Cause::ContentRefused, oddity.to_string())]),
         }
+    }
+    // However many reasons there are, one message is changed once.
+    if !changed.is_empty() {
+        found.push((Cause::ContentChanged, changed.join(", ")));
     }
     if let Some(oddity) = date_oddity(item, now) {
         match mail.fate(oddity) {
