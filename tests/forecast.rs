@@ -25,13 +25,19 @@ fn dated(mail: &Maildir, name: &str, seconds: i64) {
 fn odd_store(root: &Path) -> Maildir {
     let mut mail = Maildir::new(root, ANNA);
     let head = "From: a@b.example\nSubject: odd\nMessage-ID: <odd@b.example>\n";
-    let odd: [(&str, Vec<u8>); 8] = [
+    let odd: [(&str, Vec<u8>); 14] = [
         ("plain", format!("{head}\nbody\n").into_bytes()),
         ("empty", Vec::new()),
         ("nul", format!("{head}\na\0b\n").into_bytes()),
         ("bare-cr", format!("{head}\na\rb\n").into_bytes()),
         ("eight-bit", [head.as_bytes(), b"X-Eight: \xe4\xf6\n\nbody\n"].concat()),
         ("bad-header", b"this is no header\n\nbody\n".to_vec()),
+        ("no-header", b"\nbody\n".to_vec()),
+        ("folded-first", format!(" x\n{head}\nbody\n").into_bytes()),
+        ("eight-bit-name", format!("\u{feff}{head}\nbody\n").into_bytes()),
+        ("unended", head.trim_end().as_bytes().to_vec()),
+        ("doubled-cr", format!("{head}\na\r\r\nb\n").into_bytes()),
+        ("cr-at-end", format!("{head}\na\r").into_bytes()),
         ("crlf", format!("{head}\nbody\n").replace('\n', "\r\n").into_bytes()),
         ("large", message("large", &[7; 40_000])),
     ];

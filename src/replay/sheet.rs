@@ -28,8 +28,16 @@ pub enum Oddity {
     CrAtEnd,
     /// A byte over 127 in the header (RFC 6532 needs UTF8=ACCEPT).
     EightBitHeader,
-    /// A header that is missing or has a line that is no field (RFC 5322 2.2).
+    /// A header with a line that is no field (RFC 5322 2.2).
     BadHeader,
+    /// A message that begins with an empty line.
+    NoHeader,
+    /// A header that begins with a line that would continue another one.
+    FoldedFirst,
+    /// A byte over 127 in the name of a field.
+    EightBitName,
+    /// A message that ends within a line of its header.
+    UnendedHeader,
     /// An internal date of 1 January 1970, 00:00:00 UTC.
     DateZero,
     /// An internal date before 1970.
@@ -42,7 +50,7 @@ pub enum Oddity {
 
 impl Oddity {
     /// All of them, in the order in which the doctor tries them.
-    pub const ALL: [Oddity; 11] = [
+    pub const ALL: [Oddity; 15] = [
         Oddity::Empty,
         Oddity::Nul,
         Oddity::BareCr,
@@ -50,11 +58,20 @@ impl Oddity {
         Oddity::CrAtEnd,
         Oddity::EightBitHeader,
         Oddity::BadHeader,
+        Oddity::NoHeader,
+        Oddity::FoldedFirst,
+        Oddity::EightBitName,
+        Oddity::UnendedHeader,
         Oddity::DateZero,
         Oddity::DateBefore1970,
         Oddity::DateInFuture,
         Oddity::NoDate,
     ];
+
+    /// Is it about the internal date, not the bytes?
+    pub fn is_of_the_date(self) -> bool {
+        matches!(self, Oddity::DateZero | Oddity::DateBefore1970 | Oddity::DateInFuture | Oddity::NoDate)
+    }
 }
 
 impl fmt::Display for Oddity {
@@ -66,7 +83,11 @@ impl fmt::Display for Oddity {
             Oddity::DoubledCr => "more than one CR at the end of a line",
             Oddity::CrAtEnd => "a CR at the end of the message",
             Oddity::EightBitHeader => "8-bit bytes in the header",
-            Oddity::BadHeader => "a missing or broken header",
+            Oddity::BadHeader => "a line in the header that is no field",
+            Oddity::NoHeader => "no header",
+            Oddity::FoldedFirst => "a header that begins with white space",
+            Oddity::EightBitName => "8-bit bytes in the name of a field",
+            Oddity::UnendedHeader => "an end within a line of the header",
             Oddity::DateZero => "an internal date of 1970-01-01T00:00:00Z",
             Oddity::DateBefore1970 => "an internal date before 1970",
             Oddity::DateInFuture => "an internal date in the future",

@@ -192,6 +192,10 @@ fn message_with(oddity: Oddity) -> Vec<u8> {
         Oddity::CrAtEnd => [PLAIN, b"a\r"].concat(),
         Oddity::EightBitHeader => [b"X-Eight: \xe4\xf6\xfc\r\n", PLAIN].concat(),
         Oddity::BadHeader => b"this is no header\r\n\r\nprobe\r\n".to_vec(),
+        Oddity::NoHeader => b"\r\nprobe\r\n".to_vec(),
+        Oddity::FoldedFirst => [b" folded\r\n", PLAIN].concat(),
+        Oddity::EightBitName => [b"\xef\xbb\xbfX-Probe: a\r\n", PLAIN].concat(),
+        Oddity::UnendedHeader => b"From: probe@floe.invalid\r\nSubject: floe doctor".to_vec(),
         Oddity::DateZero | Oddity::DateBefore1970 | Oddity::DateInFuture | Oddity::NoDate => PLAIN.to_vec(),
     }
 }

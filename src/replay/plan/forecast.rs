@@ -269,8 +269,7 @@ fn oddities(archive: &Archive, item: &Placement, mail: &MailSheet) -> Result<Vec
     if item.size == 0 {
         return Ok([Oddity::Empty].into_iter().filter(matters).collect());
     }
-    let in_bytes = [Oddity::Nul, Oddity::BareCr, Oddity::DoubledCr, Oddity::CrAtEnd, Oddity::EightBitHeader, Oddity::BadHeader];
-    if !in_bytes.iter().any(matters) {
+    if !Oddity::ALL.iter().filter(|o| !o.is_of_the_date()).any(matters) {
         return Ok(Vec::new());
     }
     let mut look = Look::default();
@@ -378,11 +377,7 @@ fn has_property(text: &[u8], name: &str) -> bool {
 /// Looks at a message as it streams by.
 #[derive(Default)]
 struct Look {
-    nul: bool,
-    bare_cr: bool,
-    doubled_cr: bool,
-    eight_bit_header: bool,
-    bad_header: bool,
+    found: BTreeSet<Oddity>,
     fields: u64,
     /// CRs just before.
     crs: u64,
@@ -397,13 +392,16 @@ struct HeaderLine {
     folded: bool,
     colon: bool,
     bad_name: bool,
+    eight_bit_name: bool,
     /// A From_ line of an mbox on top is passed by.
     from_so_far: bool,
 }
 
 impl std::io::Write for Look {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.nul |= memchr::memchr(0, bytes).is_some();
+        if memchr::memchr(0, bytes).is_some() {
+            self.found.insert(Oddity::Nul);
+        }
         for &b in bytes {
             self.cr_or_not(b);
             if !self.in_body {
@@ -420,15 +418,26 @@ impl std::io::Write for Look {
 
 impl Look {
     fn cr_or_not(&mut self, b: u8) {
-        match b {
-            b'\r' => self.crs += 1,
-            b'\n' => self.doubled_cr |= std::mem::take(&mut self.crs) > 1,
-            _ => self.bare_cr |= std::mem::take(&mut self.crs) > 0,
+        match (b, self.crs) {
+            (b'\r', _) => self.crs += 1,
+            (_, 0) => {}
+            (b'\n', crs) => {
+                self.crs = 0;
+                if crs > 1 {
+                    self.found.insert(Oddity::DoubledCr);
+                }
+            }
+            _ => {
+                self.crs = 0;
+                self.found.insert(Oddity::BareCr);
+            }
         }
     }
 
     fn header_byte(&mut self, b: u8) {
-        self.eight_bit_header |= b > 127;
+        if b > 127 {
+            self.found.insert(Oddity::EightBitHeader);
+        }
         match b {
             b'\n' => self.end_of_line(),
             b'\r' => {}
@@ -438,7 +447,9 @@ impl Look {
                 let from = b"From ";
                 line.from_so_far = (line.bytes == 0 || line.from_so_far)
                     && (line.bytes >= from.len() as u64 || from.get(line.bytes as usize) == Some(&b));
-                line.bad_name |= !line.colon && !line.folded && (b <= b' ' || b > 126);
+                let in_name = !line.colon && !line.folded;
+                line.bad_name |= in_name && (b <= b' ' || b == 127);
+                line.eight_bit_name |= in_name && b > 127;
                 line.colon |= b == b':';
                 line.bytes += 1;
             }
@@ -447,31 +458,32 @@ impl Look {
 
     fn end_of_line(&mut self) {
         let line = std::mem::take(&mut self.line);
+        let is_first = self.fields == 0;
+        let is_field = line.colon && !line.folded && !line.bad_name && line.bytes > 1;
         if line.bytes == 0 {
             self.in_body = true;
-        } else if line.folded {
-            self.bad_header |= self.fields == 0;
-        } else if line.colon && !line.bad_name && line.bytes > 1 {
-            self.fields += 1;
-        } else if !(line.from_so_far && self.fields == 0) {
-            self.bad_header = true;
+            if is_first && !self.found.contains(&Oddity::BadHeader) && !self.found.contains(&Oddity::FoldedFirst) {
+                self.found.insert(Oddity::NoHeader);
+            }
+        } else if line.folded && is_first {
+            self.found.insert(Oddity::FoldedFirst);
+        } else if is_field && line.eight_bit_name {
+            self.found.insert(Oddity::EightBitName);
+        } else if !(is_field || line.folded || line.from_so_far && is_first) {
+            self.found.insert(Oddity::BadHeader);
         }
+        self.fields += u64::from(is_field);
     }
 
-    fn found(mut self) -> Vec<Oddity> {
+    fn found(mut self) -> BTreeSet<Oddity> {
         if !self.in_body && self.line.bytes > 0 {
             self.end_of_line();
+            self.found.insert(Oddity::UnendedHeader);
         }
-        let bad_header = self.bad_header || self.fields == 0;
-        let all = [
-            (self.nul, Oddity::Nul),
-            (self.bare_cr, Oddity::BareCr),
-            (self.doubled_cr, Oddity::DoubledCr),
-            (self.crs > 0, Oddity::CrAtEnd),
-            (self.eight_bit_header, Oddity::EightBitHeader),
-            (bad_header, Oddity::BadHeader),
-        ];
-        all.into_iter().filter(|(is, _)| *is).map(|(_, oddity)| oddity).collect()
+        if self.crs > 0 {
+            self.found.insert(Oddity::CrAtEnd);
+        }
+        self.found
     }
 }
 
@@ -486,7 +498,7 @@ mod tests {
         for byte in message.chunks(3) {
             look.write_all(byte).expect("no failure");
         }
-        look.found()
+        look.found().into_iter().collect()
     }
 
     #[test]
@@ -496,7 +508,12 @@ mod tests {
         assert_eq!(look(b"Subject: x\n\nbo\0dy\rx\n"), vec![Oddity::Nul, Oddity::BareCr]);
         assert_eq!(look(b"Subject: x\r\n\r\nbody\r\r\n\r\n"), vec![Oddity::DoubledCr]);
         assert_eq!(look(b"Subject: x\n\nbody\r"), vec![Oddity::CrAtEnd]);
-        assert_eq!(look(b"\nbody only\n"), vec![Oddity::BadHeader]);
+        assert_eq!(look(b"\nbody only\n"), vec![Oddity::NoHeader]);
+        assert_eq!(look(b"  \nSubject: x\n\nbody\n"), vec![Oddity::FoldedFirst]);
+        assert_eq!(look(b"\xef\xbb\xbfSubject: x\n\nbody\n"), vec![Oddity::EightBitHeader, Oddity::EightBitName]);
+        assert_eq!(look(b"Subject: x\nX-Y: z"), vec![Oddity::UnendedHeader]);
+        assert_eq!(look(b"Subject: x\nX-Y: z\n"), vec![]);
+        assert_eq!(look(b"no field"), vec![Oddity::BadHeader, Oddity::UnendedHeader]);
         assert_eq!(look(b"Subject: x\nno colon here\n\nbody\n"), vec![Oddity::BadHeader]);
         assert_eq!(look(b"Sub ject: x\n\nbody\n"), vec![Oddity::BadHeader]);
         assert_eq!(look(b"From a@b Mon Jan  1 00:00:00 2024\nSubject: x\n\nbody\n"), vec![]);
