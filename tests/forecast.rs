@@ -130,6 +130,16 @@ fn odd_groupware(root: &Path) {
     fs::create_dir_all(root.join("calendars")).unwrap();
     fs::write(root.join("calendars/Work.ics"), calendar(&events)).unwrap();
     fs::write(root.join("calendars/Mixed.ics"), calendar(&[&event("mixed", "SUMMARY:m\r\n"), todo, journal].concat())).unwrap();
+    // The same UID once more with other content, once with the same, and once in another calendar; and an event without DTSTAMP.
+    let twice = |summary: &str| calendar(&event("twice", &format!("SUMMARY:{summary}\r\n")));
+    fs::create_dir_all(root.join("calendars/Twice")).unwrap();
+    for (name, summary) in [("a", "first"), ("b", "second"), ("c", "first")] {
+        fs::write(root.join(format!("calendars/Twice/{name}.ics")), twice(summary)).unwrap();
+    }
+    fs::write(root.join("calendars/Other.ics"), twice("elsewhere")).unwrap();
+    let unstamped =
+        event("unstamped", "SUMMARY:x\r\nLAST-MODIFIED:20230101T000000Z\r\n").replace("DTSTAMP:20240101T000000Z\r\n", "");
+    fs::write(root.join("calendars/Unstamped.ics"), calendar(&unstamped)).unwrap();
     // The server's own folder of that name takes notes only.
     fs::write(root.join("calendars/Notes.ics"), calendar(&journal.replace("UID:journal", "UID:in-notes"))).unwrap();
     let nameless = calendar(

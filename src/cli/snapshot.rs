@@ -107,7 +107,8 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let mut writer = Writer::open_with(&args.archive, args.level, &protection)?;
     let recipients_before = writer.previous().map(|p| p.recipients().to_vec()).unwrap_or_default();
     let options = Options { level: Some(args.level), reread: args.reread };
-    let done = snapshot::run(&found, directory.as_ref(), &mut writer, options, &Terminal::new(args.json))?;
+    let monitor = Terminal::new(args.json).listing("all of them are listed in the archive");
+    let done = snapshot::run(&found, directory.as_ref(), &mut writer, options, &monitor)?;
     let reported = args.report.as_ref().map(|folder| {
         report::of_snapshot(folder, (writer.archive(), &args.archive), &done.snapshot, options_of(args, &done.snapshot.root))
     });

@@ -19,12 +19,26 @@ pub struct Terminal {
     items: AtomicU64,
     shown: AtomicU64,
     quiet: bool,
+    /// Where all exceptions are found.
+    listed: &'static str,
 }
 
 impl Terminal {
     /// `quiet` leaves out everything but exceptions.
     pub fn new(quiet: bool) -> Self {
-        Terminal { bar: Mutex::new(None), items: AtomicU64::new(0), shown: AtomicU64::new(0), quiet }
+        Terminal {
+            bar: Mutex::new(None),
+            items: AtomicU64::new(0),
+            shown: AtomicU64::new(0),
+            quiet,
+            listed: "they are counted at the end",
+        }
+    }
+
+    /// Says where all exceptions are found, when there are too many to be shown.
+    #[must_use]
+    pub fn listing(self, listed: &'static str) -> Self {
+        Terminal { listed, ..self }
     }
 
     fn bar(&self) -> std::sync::MutexGuard<'_, Option<ProgressBar>> {
@@ -89,7 +103,7 @@ impl Monitor for Terminal {
             let place: Vec<String> = place.into_iter().filter(|part| !part.is_empty()).collect();
             self.say(&format!("{word}: {}: {}{detail}", place.join(" "), printable(&exception.reason)));
         } else if n == SHOWN_EXCEPTIONS {
-            self.say("more exceptions follow; all of them are listed in the archive");
+            self.say(&format!("more exceptions follow; {}", self.listed));
         }
     }
 

@@ -29,6 +29,8 @@ pub enum Rule {
     Added,
     /// No METHOD.
     Method,
+    /// A DTSTAMP where there was none.
+    Stamp,
     /// A UID where there was none.
     Uid,
     /// A name to show where there was none.
@@ -47,12 +49,13 @@ impl Rule {
         match self {
             Rule::LineEnds => "lines are folded or end otherwise (RFC 5545 3.1)",
             Rule::Order => "properties stand in another order",
-            Rule::Written => "values are written otherwise: escapes, encodings, case of names, lists",
+            Rule::Written => "values are written otherwise: escapes, encodings, case of names, lists, defaults, units of time",
             Rule::Empty => "properties that say nothing came or went",
             Rule::Stamps => "PRODID, DTSTAMP, LAST-MODIFIED or REV were set by the server that stores it",
             Rule::ZoneByName => "a time zone of the IANA database goes by its name (RFC 7809)",
             Rule::Added => "the server added properties of its own (X-)",
             Rule::Method => "METHOD was taken away, which stored objects must not have (RFC 4791 4.1)",
+            Rule::Stamp => "it got a DTSTAMP, which every component must have (RFC 5545 3.6.1)",
             Rule::Uid => "it got a UID, which every stored object must have (RFC 4791 4.1, RFC 6352 5.1)",
             Rule::Name => "it got a name to show, which every card must have (RFC 2426 3.1.1)",
             Rule::Card3 => "the card became one of version 3.0 (RFC 2426)",
@@ -198,6 +201,7 @@ impl Finding {
         let had = expected.property(name).is_some();
         let card_21 = expected.is_card_21();
         match name {
+            "DTSTAMP" if !gone && !had => Some(Rule::Stamp),
             _ if STAMPS.contains(&name) => Some(Rule::Stamps),
             _ if meaning.is_empty() && (gone || !others.iter().any(|m| m.name == name)) => Some(Rule::Empty),
             _ if !gone && !had && name.starts_with("X-") => Some(Rule::Added),
@@ -298,8 +302,27 @@ mod tests {
             &event("RRULE:FREQ=YEARLY;BYDAY=-1SU;BYMONTH=3\r\n"),
             Rule::Written,
         );
+        for (a, b) in [
+            ("RRULE:FREQ=DAILY;INTERVAL=1;WKST=MO", "RRULE:FREQ=DAILY"),
+            ("DURATION:PT1H30M", "DURATION:PT90M"),
+            ("DURATION:P1W", "DURATION:P7D"),
+            ("X-A:1\r\nTZOFFSETTO:-080000", "X-A:1\r\nTZOFFSETTO:-0800"),
+            ("GEO:38.9071923;-77.0368707", "GEO:38.907192;-77.036871"),
+        ] {
+            equivalent(&event(&format!("{a}\r\n")), &event(&format!("{b}\r\n")), Rule::Written);
+        }
+        for (a, b) in [
+            ("RRULE:FREQ=DAILY;INTERVAL=2", "RRULE:FREQ=DAILY"),
+            ("DURATION:P1D", "DURATION:PT24H"),
+            ("DURATION:PT1H", "DURATION:-PT1H"),
+            ("TZOFFSETTO:-0800", "TZOFFSETTO:+0800"),
+            ("GEO:38.90719;14", "GEO:38.90718;14"),
+        ] {
+            changed(&event(&format!("{a}\r\n")), &event(&format!("{b}\r\n")));
+        }
         equivalent(&event("GEO:50.10;14.40\r\n"), &event("GEO:50.100000;14.400000\r\n"), Rule::Written);
-        equivalent(&a, &event("DTSTAMP:20250101T000000Z\r\nSUMMARY:Team\\, all\r\nDTSTART:20240101T000000Z\r\n"), Rule::Stamps);
+        equivalent(&a, &event("DTSTAMP:20250101T000000Z\r\nSUMMARY:Team\\, all\r\nDTSTART:20240101T000000Z\r\n"), Rule::Stamp);
+        equivalent(&event("DTSTAMP:20240101T000000Z\r\n"), &event("DTSTAMP:20250101T000000Z\r\n"), Rule::Stamps);
         equivalent(&card("TEL;type=CELL;type=pref:1\r\n"), &card("TEL;TYPE=PREF,cell:1\r\n"), Rule::Written);
         equivalent(&card("N:Doe;J;;;\r\n"), &card("N:Doe;J\r\n"), Rule::Written);
         equivalent(&card("NOTE:\r\n"), &card(""), Rule::Empty);

@@ -60,7 +60,9 @@ pub fn fit(bytes: &[u8]) -> Option<Fitted> {
         // Of version 1.0, whose commas have no backslash, floe knows too little to change them.
         let is_old = top.property("VERSION").is_some_and(|v| v.value.trim() == "1.0");
         let text = if is_old { text } else { with_escaped_commas(text) };
-        return Some(Fitted { bytes: calendar(&text, &uid).into_bytes(), uid, rules, left_out: Vec::new() });
+        rules.extend((!is_old && objects().any(|c| c.lacks("DTSTAMP"))).then_some(Rule::Stamp));
+        let stamp = (!is_old).then(|| stamp_of(objects()));
+        return Some(Fitted { bytes: calendar(&text, &uid, stamp).into_bytes(), uid, rules, left_out: Vec::new() });
     }
     let uid = uid_in(top).unwrap_or_else(|| made_uid(bytes));
     let mut rules = Vec::new();
@@ -119,12 +121,21 @@ fn escaped_line(line: &str) -> Option<String> {
     Some(out)
 }
 
-/// A calendar object without METHOD, every component with its UID.
-fn calendar(text: &str, uid: &str) -> String {
+/// When components without a DTSTAMP were last revised, which is what it says in a stored object (RFC 5545 3.8.7.2); else long ago.
+fn stamp_of<'a>(mut objects: impl Iterator<Item = &'a Component>) -> &'a str {
+    let is_utc = |value: &&str| value.len() == 16 && value.ends_with('Z');
+    let revised = |c: &'a Component| {
+        ["LAST-MODIFIED", "CREATED"].iter().find_map(|name| c.property(name).map(|p| p.value.trim()).filter(is_utc))
+    };
+    objects.find_map(revised).unwrap_or("19700101T000000Z")
+}
+
+/// A calendar object without METHOD, every component with its UID and a DTSTAMP.
+fn calendar(text: &str, uid: &str, stamp: Option<&str>) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 32);
     let mut open: Vec<String> = Vec::new();
-    // Where the component began that has no UID so far.
-    let mut without: Option<usize> = None;
+    // Where the component began that has no UID so far, and the one that has no DTSTAMP.
+    let (mut without, mut unstamped): (Option<usize>, Option<usize>) = (None, None);
     let mut skipping = false;
     for line in physical_lines(text).filter(|line| !line.trim().is_empty()) {
         if line.starts_with([' ', '\t']) {
@@ -138,13 +149,20 @@ fn calendar(text: &str, uid: &str) -> String {
         skipping = property == "METHOD" && open.len() == 1;
         match property.as_str() {
             "END" => {
-                if open.len() == 2
-                    && let Some(at) = without.take()
-                {
-                    out.insert_str(at, &format!("UID:{uid}\r\n"));
+                if open.len() == 2 {
+                    if let (Some(at), Some(stamp)) = (unstamped.take(), stamp) {
+                        out.insert_str(at, &format!("DTSTAMP:{stamp}\r\n"));
+                    }
+                    if let Some(at) = without.take() {
+                        out.insert_str(at, &format!("UID:{uid}\r\n"));
+                    }
                 }
                 open.pop();
             }
+            "DTSTAMP" if open.len() == 2 => match line.split_once(':').is_some_and(|(_, v)| !v.trim().is_empty()) {
+                true => unstamped = None,
+                false => skipping = true,
+            },
             // One without a value is none.
             "UID" if open.len() == 2 => match line.split_once(':').is_some_and(|(_, v)| !v.trim().is_empty()) {
                 true => without = None,
@@ -159,7 +177,7 @@ fn calendar(text: &str, uid: &str) -> String {
         if property == "BEGIN" {
             open.push(named());
             if open.len() == 2 && named() != "VTIMEZONE" {
-                without = Some(out.len());
+                (without, unstamped) = (Some(out.len()), Some(out.len()));
             }
         }
     }
@@ -316,7 +334,7 @@ mod tests {
 
     #[test]
     fn what_is_fit_keeps_its_bytes() {
-        let event = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:a\r\nX-A:b\r\n c\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
+        let event = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:a\r\nDTSTAMP:20240101T000000Z\r\nX-A:b\r\n c\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
         assert_eq!(fitted(event), (event.to_owned(), "a".to_owned(), vec![]));
         assert_eq!(fitted(&event.replace("\r\n", "\n")).0, event);
         let card = "BEGIN:VCARD\r\nVERSION:4.0\r\nUID:b\r\nFN:B\r\nEND:VCARD\r\n";
@@ -327,9 +345,9 @@ mod tests {
     fn every_component_gets_the_uid_and_none_a_method() {
         let event = "BEGIN:VCALENDAR\nMETHOD:REQ\n UEST\nBEGIN:VTIMEZONE\nTZID:x\nEND:VTIMEZONE\nBEGIN:VEVENT\nUID:\nBEGIN:VALARM\nUID:alarm\nEND:VALARM\nEND:VEVENT\nBEGIN:VEVENT\nRECURRENCE-ID:1\nEND:VEVENT\nEND:VCALENDAR\n";
         let (text, uid, rules) = fitted(event);
-        assert_eq!(text.matches(&format!("BEGIN:VEVENT\r\nUID:{uid}\r\n")).count(), 2, "{text}");
+        assert_eq!(text.matches(&format!("BEGIN:VEVENT\r\nUID:{uid}\r\nDTSTAMP:19700101T000000Z\r\n")).count(), 2, "{text}");
         assert!(!text.contains("METHOD") && !text.contains("UEST") && uid.starts_with("floe-"), "{text}");
-        assert_eq!(rules, [Rule::Method, Rule::Uid]);
+        assert_eq!(rules, [Rule::Method, Rule::Uid, Rule::Stamp]);
         assert_eq!(fitted(event).1, uid, "the same every time");
     }
 
@@ -355,7 +373,7 @@ mod tests {
     fn commas_of_texts_get_their_backslash_and_nothing_else_changes() {
         let event = |summary: &str| {
             format!(
-                "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:a\r\n{summary}\r\nCATEGORIES:a,b\r\nX-A:a,b\r\n\
+                "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:a\r\nDTSTAMP:20240101T000000Z\r\n{summary}\r\nCATEGORIES:a,b\r\nX-A:a,b\r\n\
                  EXDATE:20240101T000000Z,\r\n 20240102T000000Z\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
             )
         };

@@ -1,5 +1,5 @@
 //! Marks in values at which servers are known to lose some of it: commas and semicolons that one program takes for a part of the text and
-//! another for the end of it.
+//! another for the end of it, and spaces at its ends.
 
 use std::collections::BTreeSet;
 
@@ -17,6 +17,8 @@ pub enum Mark {
     EscapedComma,
     /// A semicolon without a backslash.
     Semicolon,
+    /// A space at the beginning or the end.
+    OuterSpace,
 }
 
 impl Mark {
@@ -26,6 +28,7 @@ impl Mark {
             Mark::Comma => "a comma",
             Mark::EscapedComma => "a comma with a backslash",
             Mark::Semicolon => "a semicolon",
+            Mark::OuterSpace => "a space at the beginning or the end",
         }
     }
 }
@@ -47,6 +50,9 @@ fn gather(component: &Component, mark: Mark, names: &mut BTreeSet<String>) {
 
 /// Does a value have the mark?
 pub(super) fn has(value: &str, mark: Mark) -> bool {
+    if mark == Mark::OuterSpace {
+        return !value.trim().is_empty() && value.trim() != value;
+    }
     let mut escaped = false;
     value.chars().any(|c| {
         let was_escaped = escaped;
@@ -55,6 +61,7 @@ pub(super) fn has(value: &str, mark: Mark) -> bool {
             Mark::Comma => c == ',' && !was_escaped,
             Mark::EscapedComma => c == ',' && was_escaped,
             Mark::Semicolon => c == ';' && !was_escaped,
+            Mark::OuterSpace => false,
         }
     })
 }
@@ -71,5 +78,6 @@ mod tests {
         assert_eq!(names(Mark::Comma), ["URL", "X-C", "X-D"]);
         assert_eq!(names(Mark::EscapedComma), ["X-B"]);
         assert_eq!(names(Mark::Semicolon), ["URL"]);
+        assert_eq!(properties_with(b"BEGIN:VCARD\nFN: a\nNOTE:b \nX-C:c\nX-D: \nEND:VCARD\n", Mark::OuterSpace).len(), 2);
     }
 }

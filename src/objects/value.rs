@@ -117,7 +117,11 @@ impl Meaning {
         } else if matches!(name, "RRULE" | "EXRULE") {
             rule(&text)
         } else if name == "GEO" {
-            Value::Text(numbers(&text))
+            Value::Text(coordinates(&text))
+        } else if matches!(name, "TZOFFSETFROM" | "TZOFFSETTO") {
+            Value::Text(offset(&text))
+        } else if matches!(name, "DURATION" | "TRIGGER") {
+            Value::Text(duration(&text).unwrap_or(text))
         } else if is_uri(name) {
             Value::Text(text.trim().to_owned())
         } else {
@@ -194,6 +198,9 @@ fn parts(text: &str, each: impl Fn(&str) -> Vec<String>) -> Value {
     Value::Parts(parts)
 }
 
+/// What a recurrence rule says anyway (RFC 5545 3.3.10, RFC 7529 4).
+const RULE_DEFAULTS: &[[&str; 2]] = &[["INTERVAL", "1"], ["WKST", "MO"], ["SKIP", "OMIT"], ["RSCALE", "GREGORIAN"]];
+
 fn rule(text: &str) -> Value {
     let mut parts: Vec<Vec<String>> = text
         .trim()
@@ -206,14 +213,56 @@ fn rule(text: &str) -> Value {
             values.sort_unstable();
             [vec![name.trim().to_owned()], values].concat()
         })
+        .filter(|part| !RULE_DEFAULTS.iter().any(|default| part == default))
         .collect();
     parts.sort_unstable();
     Value::Parts(parts)
 }
 
-fn numbers(text: &str) -> String {
-    let one = |n: &str| n.trim().parse::<f64>().map_or_else(|_| n.to_owned(), |n| n.to_string());
+/// Degrees to six places, beyond which nobody need keep them (RFC 5545 3.8.1.6).
+fn coordinates(text: &str) -> String {
+    let rounded = |n: f64| (n * 1e6).round() / 1e6;
+    let one = |n: &str| n.trim().parse::<f64>().map_or_else(|_| n.to_owned(), |n| rounded(n).to_string());
     text.split([';', ',']).map(one).collect::<Vec<_>>().join(";")
+}
+
+/// An offset from UTC with its sign, without seconds where they are zero (RFC 5545 3.3.14).
+fn offset(text: &str) -> String {
+    let text = text.trim();
+    let (sign, digits) = match text.split_at_checked(1) {
+        Some((sign @ ("+" | "-"), digits)) => (sign, digits),
+        _ => ("+", text),
+    };
+    let digits = if digits.len() == 6 { digits.strip_suffix("00").unwrap_or(digits) } else { digits };
+    let sign = if digits.bytes().all(|b| b == b'0') { "+" } else { sign };
+    format!("{sign}{digits}")
+}
+
+/// A duration as days and seconds, which do not make days: a day is as long as the clock makes it (RFC 5545 3.3.6).
+fn duration(text: &str) -> Option<String> {
+    let text = text.trim().to_ascii_uppercase();
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(&text);
+    let (mut days, mut seconds, mut number) = (0_u64, 0_u64, String::new());
+    for c in unsigned.strip_prefix('P').filter(|rest| !rest.is_empty())?.chars() {
+        let unit = match c {
+            '0'..='9' => {
+                number.push(c);
+                continue;
+            }
+            'T' if number.is_empty() => continue,
+            'W' => (7, 0),
+            'D' => (1, 0),
+            'H' => (0, 3600),
+            'M' => (0, 60),
+            'S' => (0, 1),
+            _ => return None,
+        };
+        let n: u64 = std::mem::take(&mut number).parse().ok()?;
+        days = days.checked_add(n.checked_mul(unit.0)?)?;
+        seconds = seconds.checked_add(n.checked_mul(unit.1)?)?;
+    }
+    let sign = if text.starts_with('-') && days + seconds > 0 { "-" } else { "" };
+    number.is_empty().then(|| format!("{sign}P{days}DT{seconds}S"))
 }
 
 /// Text without escapes (RFC 5545 3.3.11, RFC 6350 3.4), every line end a LF.

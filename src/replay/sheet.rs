@@ -155,6 +155,9 @@ pub struct DavSheet {
     pub lost_at: BTreeMap<Mark, BTreeSet<String>>,
     /// Does one collection hold one kind only?
     pub one_kind_each: bool,
+    /// Is a UID in one calendar of an account only?
+    #[serde(default)]
+    pub one_uid_each: bool,
     /// Did mail leave when an event with an attendee was written? Unknown when not tried.
     pub invitations_leave: Option<bool>,
     /// Largest item of each kind in bytes, where the server says so or refused a larger one.

@@ -61,6 +61,15 @@ const CARD_ESCAPED: &str = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:floe-probe-card-es
     ADR:;;Street 1\\, back;Town;;1;Country\r\nNICKNAME:doc\\, dok\r\nCATEGORIES:ONE\\, TWO\r\nX-FLOE-PROBE:a\\,b\r\nEND:VCARD\r\n";
 const CARD_SEMICOLONS: &str = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:floe-probe-card-semicolons\r\nN:Doctor;Floe;;;\r\nFN:Floe; Doctor\r\n\
     NOTE:a;b\r\nTEL:+1 555 0100;1\r\nURL:https://floe.invalid/?a;b\r\nIMPP:x:a;b\r\nX-FLOE-PROBE:a;b\r\nEND:VCARD\r\n";
+const SPACES: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//floe//doctor//EN\r\nBEGIN:VEVENT\r\nUID:floe-probe-spaces\r\n\
+    DTSTAMP:20240101T000000Z\r\nDTSTART:20240301T090000Z\r\nDTEND:20240301T100000Z\r\nSUMMARY: floe doctor \r\nLOCATION: here \r\n\
+    DESCRIPTION: text \r\nCOMMENT: text \r\nCATEGORIES: ONE \r\nCONTACT: somebody \r\nURL: https://floe.invalid/ \r\n\
+    X-FLOE-PROBE: a \r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
+const TASK_SPACES: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//floe//doctor//EN\r\nBEGIN:VTODO\r\nUID:floe-probe-task-spaces\r\n\
+    DTSTAMP:20240101T000000Z\r\nSUMMARY: floe doctor \r\nLOCATION: here \r\nDESCRIPTION: text \r\nEND:VTODO\r\nEND:VCALENDAR\r\n";
+const CARD_SPACES: &str = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:floe-probe-card-spaces\r\nN: Doctor;Floe;;; \r\nFN: Floe Doctor \r\n\
+    NOTE: text \r\nORG: floe \r\nTITLE: Doctor \r\nTEL: +1 555 0100 \r\nEMAIL: probe@floe.invalid \r\nADR: ;;Street 1;Town;;1;Land \r\n\
+    URL: https://floe.invalid/ \r\nX-FLOE-PROBE: a \r\nEND:VCARD\r\n";
 const MARKED: &[(&str, Mark)] = &[
     (COMMAS, Mark::Comma),
     (ESCAPED_COMMAS, Mark::EscapedComma),
@@ -68,6 +77,9 @@ const MARKED: &[(&str, Mark)] = &[
     (CARD_COMMAS, Mark::Comma),
     (CARD_ESCAPED, Mark::EscapedComma),
     (CARD_SEMICOLONS, Mark::Semicolon),
+    (SPACES, Mark::OuterSpace),
+    (TASK_SPACES, Mark::OuterSpace),
+    (CARD_SPACES, Mark::OuterSpace),
 ];
 
 /// What is tried: the part, the name of the resource, its type and its content.
@@ -77,7 +89,9 @@ const TRIES: &[(Part, &str, &str, &str)] = &[
     (Part::Events, "commas.ics", "text/calendar; charset=utf-8", COMMAS),
     (Part::Events, "escaped.ics", "text/calendar; charset=utf-8", ESCAPED_COMMAS),
     (Part::Events, "semicolons.ics", "text/calendar; charset=utf-8", SEMICOLONS),
+    (Part::Events, "spaces.ics", "text/calendar; charset=utf-8", SPACES),
     (Part::Tasks, "probe.ics", "text/calendar; charset=utf-8", TASK),
+    (Part::Tasks, "spaces.ics", "text/calendar; charset=utf-8", TASK_SPACES),
     (Part::Journals, "probe.ics", "text/calendar; charset=utf-8", JOURNAL),
     (Part::Notes, "probe.vnt", "text/x-vnote; charset=utf-8", NOTE),
     (Part::Contacts, "probe.vcf", "text/vcard; charset=utf-8", CARD),
@@ -85,6 +99,7 @@ const TRIES: &[(Part, &str, &str, &str)] = &[
     (Part::Contacts, "commas.vcf", "text/vcard; charset=utf-8", CARD_COMMAS),
     (Part::Contacts, "escaped.vcf", "text/vcard; charset=utf-8", CARD_ESCAPED),
     (Part::Contacts, "semicolons.vcf", "text/vcard; charset=utf-8", CARD_SEMICOLONS),
+    (Part::Contacts, "spaces.vcf", "text/vcard; charset=utf-8", CARD_SPACES),
     (Part::Files, "probe.txt", "text/plain", "floe doctor\n"),
 ];
 
@@ -101,6 +116,9 @@ pub fn look_at_dav(client: &mut Client) -> Result<(DavSheet, Vec<String>)> {
         looking.in_folder(client, &homes, *part, |look, client, path| {
             look.round_trip(client, *part, &join(path, name), media, body)
         })?;
+    }
+    if looking.sheet.creates.iter().any(|word| word == Part::Events.word()) {
+        looking.same_uid_twice(client, &homes)?;
     }
     for part in [Part::Files, Part::Events, Part::Contacts] {
         if looking.sheet.creates.iter().any(|word| word == part.word()) {
@@ -168,7 +186,7 @@ impl Look {
             self.unknown.push(format!("{part}: the server tells of no place for them"));
             return Ok(());
         };
-        let path = join(home, &format!("floe-probe-{}-{part}", Timestamp::now().as_millisecond()));
+        let path = join(home, &format!("floe-probe-{}-{part}", Timestamp::now().as_nanosecond()));
         let (is, component) = wanted(part);
         let new = NewCollection { is, component, display_name: "floe doctor", color: None, description: None };
         match client.make(&path, &new) {
@@ -187,6 +205,26 @@ impl Look {
                 .with("path", &path)
                 .because(e)
                 .hint("remove it by hand")
+        })
+    }
+
+    /// May a UID be in two calendars of an account?
+    fn same_uid_twice(&mut self, client: &mut Client, homes: &Homes) -> Result<()> {
+        let put = |client: &mut Client, path: &str| {
+            let body = Body::Bytes(SPACES.as_bytes(), "text/calendar; charset=utf-8");
+            client.put(&join(path, "twice.ics"), body, When::New, None)
+        };
+        self.in_folder(client, homes, Part::Events, |look, client, first| {
+            if put(client, first).is_err() {
+                return Ok(());
+            }
+            look.in_folder(client, homes, Part::Events, |look, client, second| {
+                look.sheet.one_uid_each = match put(client, second) {
+                    Err(e) if e.kind() == Kind::Refused => true,
+                    put => matches!(put?, Put::Exists | Put::UidTaken(_)),
+                };
+                Ok(())
+            })
         })
     }
 

@@ -48,7 +48,7 @@ pub struct DavJob<'a> {
 
 /// What an item is known by in its collection: the UID, the path of a file, or its digest. Another one of the same name is told apart by its
 /// number.
-fn name_of(part: Part, head: &CollectionHead, item: &Placement) -> String {
+pub fn name_of(part: Part, head: &CollectionHead, item: &Placement) -> String {
     match part {
         Part::Files => relative_path(head, item).join("/"),
         // The same for the same item always, also without reading it.

@@ -9,7 +9,7 @@ use crate::dav::{Body, Client, Object, Put, When, join, last_name, resource_name
 use crate::error::{Kind, Result};
 use crate::model::{Digest, Placement};
 use crate::objects::{Fitted, Likeness, compare, fit, uid_of};
-use crate::replay::plan::{NO_OBJECT, Part, part_of, too_large};
+use crate::replay::plan::{NO_OBJECT, Part, SAME_UID, part_of, too_large};
 
 pub(super) fn fill(archive: &Archive, books: &mut Books<'_>, client: &mut Client, path: &str) -> Result<()> {
     let there = client.list(path)?.into_iter().map(|entry| last_name(&entry.path)).collect();
@@ -101,7 +101,7 @@ impl Folder<'_> {
             return if first == item.sha256 {
                 books.confirm(row, &href, None, None, false)
             } else {
-                books.refuse(row, item, "another object of this folder has the same UID".to_owned())
+                books.refuse(row, item, SAME_UID.to_owned())
             };
         }
         match over {

@@ -1,6 +1,6 @@
 //! The forecast: item by item, what the target will refuse or not keep. A pure reading of archive, plan and sheet; nothing is written.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,11 +12,13 @@ use crate::error::Result;
 use crate::imap::is_keyword;
 use crate::model::{CollectionHead, CollectionPath, Digest, Placement};
 use crate::objects::{Rule, fit, has_endless_event, properties_with};
-use crate::replay::groupware::{LARGEST_OBJECT, relative_path};
+use crate::replay::groupware::{LARGEST_OBJECT, name_of, relative_path};
 use crate::replay::sheet::{DavSheet, Fate, MailSheet, Oddity, Sheet};
 
 /// Why an item that is kept among objects is not sent.
 pub const NO_OBJECT: &str = "there is no calendar object, no card and no note in it, or several notes";
+/// Why an object cannot be stored beside another one.
+pub const SAME_UID: &str = "another object of this folder has the same UID";
 
 /// Why an item of that size is not sent.
 pub fn too_large(bytes: u64, most: u64) -> String {
@@ -155,7 +157,7 @@ pub fn forecast(
     })?;
     for account in &plan.accounts {
         let Some(entry) = snapshot.root.accounts.iter().find(|a| a.account == account.source) else { continue };
-        let mut teller = Teller { account, summary: &mut summary, each };
+        let mut teller = Teller { account, summary: &mut summary, each, uids: HashSet::new() };
         if account.skip {
             teller.tell(None, None, Cause::LeftOut, "the account".to_owned())?;
             continue;
@@ -170,13 +172,40 @@ pub fn forecast(
     Ok(summary)
 }
 
+/// The first item of each UID of a folder.
+type Firsts = HashMap<(Part, String), Digest>;
+
 struct Teller<'a> {
     account: &'a AccountPlan,
     summary: &'a mut Summary,
     each: &'a mut dyn FnMut(Foreseen) -> Result<()>,
+    /// The UIDs of the account's calendars so far, where one may be in one of them only.
+    uids: HashSet<String>,
 }
 
 impl Teller<'_> {
+    /// What is foreseen for an object besides others. `firsts`: the first item of each UID in its folder.
+    fn beside(
+        &mut self,
+        firsts: &mut Firsts,
+        (name, item, part): (String, &Placement, Part),
+        dav: &DavSheet,
+        foreseen: Vec<(Cause, String)>,
+    ) -> Vec<(Cause, String)> {
+        let first = firsts.get(&(part, name.clone())).copied();
+        firsts.entry((part, name.clone())).or_insert(item.sha256);
+        if foreseen.iter().any(|(cause, _)| matches!(cause, Cause::ContentRefused | Cause::TooLarge)) {
+            return foreseen;
+        }
+        let alone = dav.one_uid_each && matches!(part, Part::Events | Part::Tasks | Part::Journals);
+        let refused = |why: &str| vec![(Cause::ContentRefused, why.to_owned())];
+        match first {
+            Some(first) if first != item.sha256 => refused(SAME_UID),
+            None if alone && !self.uids.insert(name) => refused("another calendar of the account has the same UID"),
+            _ => foreseen,
+        }
+    }
+
     fn tell(&mut self, folder: Option<&CollectionPath>, item: Option<&Placement>, cause: Cause, detail: String) -> Result<()> {
         *self.summary.causes.entry(cause).or_insert(0) += 1;
         (self.each)(Foreseen {
@@ -209,6 +238,7 @@ impl Teller<'_> {
             self.tell(Some(path), None, Cause::CalendarSplit, parts.join(", "))?;
         }
         let now = Timestamp::now();
+        let mut firsts = Firsts::new();
         archive.placements(collection, &mut |placement| {
             let part = part_of(collection.head.kind, placement.component.as_deref());
             match folders.get(&part) {
@@ -219,7 +249,12 @@ impl Teller<'_> {
                 _ if !folders.contains_key(&part) => vec![(Cause::NoPlace, format!("the plan has no folder for {part}"))],
                 (Part::Mail, Some(mail), _) => of_message(archive, &placement, mail, now)?,
                 (Part::Mail, None, _) => vec![(Cause::NoPlace, "the target speaks no IMAP".to_owned())],
-                (_, _, Some(dav)) => of_object(archive, &collection.head, &placement, part, dav)?,
+                (Part::Files, _, Some(dav)) => of_object(archive, &collection.head, &placement, part, dav)?,
+                (_, _, Some(dav)) => {
+                    let foreseen = of_object(archive, &collection.head, &placement, part, dav)?;
+                    let name = name_of(part, &collection.head, &placement);
+                    self.beside(&mut firsts, (name, &placement, part), dav, foreseen)
+                }
                 _ => vec![(Cause::NoPlace, "the target speaks no DAV".to_owned())],
             };
             self.summary.touched += u64::from(!foreseen.is_empty());

@@ -13,7 +13,7 @@ mod renew;
 mod texts;
 mod write;
 
-pub use forecast::{Cause, Foreseen, NO_OBJECT, Summary, forecast, too_large};
+pub use forecast::{Cause, Foreseen, NO_OBJECT, SAME_UID, Summary, forecast, too_large};
 pub use foreseen::{ForecastFile, OfAccount};
 pub use map::draft;
 pub(crate) use map::{legal_file_name, part_of};
