@@ -283,3 +283,21 @@ fn harm_that_nobody_can_foresee_is_found_and_counted() {
         assert_eq!(counted, truth as u64, "{harm}: {states:?}");
     }
 }
+
+#[test]
+fn what_the_server_refuses_though_nobody_foresaw_it_is_missing_with_the_reason() {
+    let mut way = Way::new("");
+    let mut mail = Maildir::new(&way.path("mail"), ANNA);
+    mail.put("", "1700000001.M1P1.host:2,S", &message("small", b"x"));
+    mail.put("", "1700000002.M2P1.host:2,S", &message("large", &[7; 60_000]));
+    way.snapshot(&[(ANNA, &mail.root)]);
+    way.doctor().expect(0);
+    way.restart("max-message=30000");
+    way.plan(&[]);
+    way.provision().expect(0);
+    way.replay(&[]).expect(1);
+    way.validate(&[]).expect(2);
+    let missing = way.report()["exceptions"].as_array().unwrap().iter().find(|e| e["class"] == "missing").cloned().unwrap();
+    assert_eq!(missing["cause"], "not in the target, which has refused it", "{missing}");
+    assert!(!missing["examples"][0]["detail"].as_str().unwrap().is_empty(), "{missing}");
+}

@@ -56,7 +56,7 @@ fn hostile(folder: &Path) -> Report {
         Finding::Equivalent(HOSTILE[0].to_owned()),
         Finding::Changed(vec![change("flag \\Seen", ""), change(HOSTILE[1], HOSTILE[2])]),
         Finding::Altered(vec![change(HOSTILE[2], HOSTILE[0])]),
-        Finding::Missing,
+        Finding::Missing(None),
         Finding::Extra,
         Finding::Duplicate,
         Finding::Refused(HOSTILE[5].to_owned()),

@@ -304,6 +304,7 @@ mod tests {
         );
         for (a, b) in [
             ("RRULE:FREQ=DAILY;INTERVAL=1;WKST=MO", "RRULE:FREQ=DAILY"),
+            ("RRULE:FREQ=YEARLY;BYMONTH=02", "RRULE:FREQ=YEARLY;BYMONTH=2"),
             ("DURATION:PT1H30M", "DURATION:PT90M"),
             ("DURATION:P1W", "DURATION:P7D"),
             ("X-A:1\r\nTZOFFSETTO:-080000", "X-A:1\r\nTZOFFSETTO:-0800"),

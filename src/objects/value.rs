@@ -209,7 +209,8 @@ fn rule(text: &str) -> Value {
         .split(';')
         .map(|part| {
             let (name, values) = part.split_once('=').unwrap_or((part, ""));
-            let mut values: Vec<String> = values.split(',').map(|v| v.trim().to_owned()).collect();
+            let number = |v: &str| v.parse::<i64>().map_or_else(|_| v.to_owned(), |n| n.to_string());
+            let mut values: Vec<String> = values.split(',').map(|v| number(v.trim())).collect();
             values.sort_unstable();
             [vec![name.trim().to_owned()], values].concat()
         })
@@ -221,7 +222,8 @@ fn rule(text: &str) -> Value {
 
 /// Degrees to six places, beyond which nobody need keep them (RFC 5545 3.8.1.6).
 fn coordinates(text: &str) -> String {
-    let rounded = |n: f64| (n * 1e6).round() / 1e6;
+    // As printf rounds, by which servers do it.
+    let rounded = |n: f64| format!("{n:.6}").parse().unwrap_or(n);
     let one = |n: &str| n.trim().parse::<f64>().map_or_else(|_| n.to_owned(), |n| rounded(n).to_string());
     text.split([';', ',']).map(one).collect::<Vec<_>>().join(";")
 }

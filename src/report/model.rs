@@ -458,7 +458,7 @@ pub enum Finding {
     /// There and not the same, as the plan forecast.
     Altered(Vec<Change>),
     /// Not there.
-    Missing,
+    Missing(Option<String>),
     /// There, and not in the archive.
     Extra,
     /// There once more.
@@ -495,7 +495,7 @@ impl Compared {
             Finding::Equivalent(_) => &mut self.equivalent,
             Finding::Changed(_) => &mut self.changed,
             Finding::Altered(_) => &mut self.altered,
-            Finding::Missing => &mut self.missing,
+            Finding::Missing(_) => &mut self.missing,
             Finding::Extra => &mut self.extra,
             Finding::Duplicate => &mut self.duplicate,
             Finding::Refused(_) => &mut self.refused,

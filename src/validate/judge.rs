@@ -46,7 +46,7 @@ impl Judgement {
                     happened.push(*cause);
                     Finding::Refused(detail.clone())
                 }
-                None => Finding::Missing,
+                None => Finding::Missing(None),
             },
             Verdict::Changed(differences) => {
                 happened.extend(differences.iter().filter_map(|d| d.cause));
@@ -56,13 +56,13 @@ impl Judgement {
                 if all_expected { Finding::Altered(changes) } else { Finding::Changed(changes) }
             }
         };
-        if !matches!(finding, Finding::Missing | Finding::Refused(_)) {
+        if !matches!(finding, Finding::Missing(_) | Finding::Refused(_)) {
             // What floe does itself has happened where the item arrived.
             happened.extend(foreseen.iter().map(|(cause, _)| *cause).filter(|cause| is_by_floe(*cause)));
         }
         happened.sort_unstable();
         happened.dedup();
-        self.unforeseen += u64::from(matches!(finding, Finding::Missing));
+        self.unforeseen += u64::from(matches!(finding, Finding::Missing(_)));
         happened.iter().for_each(|cause| self.lines.entry(*cause).or_default().1 += 1);
         foreseen.iter().for_each(|(cause, _)| self.lines.entry(*cause).or_default().0 += 1);
         let untrue = foreseen.iter().filter(|(cause, _)| !happened.contains(cause));
@@ -106,7 +106,7 @@ mod tests {
         let mut judgement = Judgement::default();
         let mut find = |foreseen: &[(Cause, String)], verdict| judgement.judge(foreseen, verdict).finding;
         assert_eq!(find(&foreseen(Cause::TooLarge), Verdict::Missing), Finding::Refused("why".to_owned()));
-        assert_eq!(find(&foreseen(Cause::KeywordLost), Verdict::Missing), Finding::Missing);
+        assert_eq!(find(&foreseen(Cause::KeywordLost), Verdict::Missing), Finding::Missing(None));
         assert!(matches!(find(&foreseen(Cause::DateChanged), changed(Some(Cause::DateChanged))), Finding::Altered(_)));
         assert!(matches!(find(&foreseen(Cause::DateChanged), changed(Some(Cause::ContentChanged))), Finding::Changed(_)));
         assert!(matches!(find(&[], changed(None)), Finding::Changed(_)));

@@ -10,11 +10,11 @@ use crate::archive::{Archive, CollectionEntry, Snapshot};
 use crate::dav::{Client, Homes};
 use crate::error::Result;
 use crate::imap::Connection;
-use crate::model::{CollectionKind, Placement};
+use crate::model::{CollectionKind, Digest, Placement};
 use crate::monitor::Monitor;
 use crate::replay::accounts::each_account;
 use crate::replay::journal::{CollectionName, Journal, Key, Status};
-use crate::replay::plan::{AccountPlan, FolderPlan, ForecastFile, Login, OfAccount, Part, Plan};
+use crate::replay::plan::{AccountPlan, FolderPlan, ForecastFile, Login, OfAccount, Part, Plan, Route};
 use crate::report::{Builder, Class, Example, Finding, FolderId, add_folder, add_leftovers};
 
 /// Enters an account over DAV.
@@ -93,9 +93,13 @@ fn unproven(report: &mut Builder, account: &AccountPlan, folder: &str, why: &str
 /// One folder that is compared.
 struct Compare {
     account: String,
+    /// The address of the account on the target.
+    user: String,
     collection: CollectionEntry,
     to: FolderPlan,
     id: FolderId,
+    /// What the target has refused, and why, once it was asked for.
+    refusals: Mutex<Option<HashMap<Digest, String>>>,
 }
 
 impl Compare {
@@ -125,9 +129,11 @@ impl Scope {
             if !parts.is_empty() {
                 folders.extend(parts.into_iter().map(|to| Compare {
                     account: account.source.clone(),
+                    user: account.target.clone(),
                     collection: collection.clone(),
                     to,
                     id,
+                    refusals: Mutex::default(),
                 }));
                 continue;
             }
@@ -189,7 +195,7 @@ impl Work<'_> {
         connection: &mut Option<Connection>,
         judgement: &mut Judgement,
     ) -> Result<()> {
-        let uids = |validity, wanted: &HashSet<Key>| self.uids(account, folder, validity, wanted);
+        let uids = |validity, wanted: &HashSet<Key>| self.uids(folder, validity, wanted);
         let compared = folder.folder(self.job.archive, self.sample);
         let done = compare(compared, &uids, &mut || (self.job.connect)(account), connection, self.job.monitor, &mut |compared| {
             let on_target = compared.seen.map(|seen| format!("{} UID {}", folder.to.to, seen.uid));
@@ -247,6 +253,9 @@ impl Work<'_> {
         if let (Finding::Changed(changes) | Finding::Altered(changes), Some(place)) = (&mut finding, &on_target) {
             changes.iter_mut().take(1).for_each(|change| change.detail += &format!(" ({place})"));
         }
+        if let (Finding::Missing(why), Some(item)) = (&mut finding, &item) {
+            *why = self.refusal(folder, item)?;
+        }
         let place = if item.is_some() { source } else { on_target.unwrap_or_default() };
         let mut report = lock(self.report);
         for detail in untrue {
@@ -258,20 +267,46 @@ impl Work<'_> {
             };
             report.exception(Class::Note, "a forecast did not come true", example)?;
         }
-        if let (Some(fixity), false) = (&mut report.fixity, matches!(finding, Finding::Missing | Finding::Refused(_))) {
+        if let (Some(fixity), false) = (&mut report.fixity, matches!(finding, Finding::Missing(_) | Finding::Refused(_))) {
             fixity.objects += 1;
             fixity.bytes += item.as_ref().map_or(0, |item| item.size);
         }
         report.compared(folder.id, item.as_ref(), &place, &finding)
     }
 
+    /// Why the target refuses an item, as replay wrote it down.
+    fn refusal(&self, folder: &Compare, item: &Placement) -> Result<Option<String>> {
+        let Some(journal) = self.job.journal else { return Ok(None) };
+        let mut known = folder.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_none() {
+            let mut reasons = HashMap::new();
+            if let Some(collection) = journal.find(self.name_of(folder))? {
+                journal.rows(collection.id, &mut |row| {
+                    if let (Status::Failed, Some(reason)) = (row.status, row.reason) {
+                        reasons.insert(row.sha256, reason);
+                    }
+                    Ok(())
+                })?;
+            }
+            *known = Some(reasons);
+        }
+        // Of messages it has the form that was sent.
+        let forms = [Some(item.sha256), item.crlf.map(|form| form.sha256)];
+        Ok(known.as_ref().and_then(|reasons| forms.into_iter().flatten().find_map(|form| reasons.get(&form).cloned())))
+    }
+
+    /// By what the journal knows a folder.
+    fn name_of<'a>(&'a self, folder: &'a Compare) -> CollectionName<'a> {
+        let Compare { account, user, to, collection, .. } = folder;
+        let route = Route { account, target: &self.job.plan.to, user };
+        CollectionName { route, part: to.part, path: &collection.head.path }
+    }
+
     /// UIDs of those of these placements that the journal knows to be in the folder, as long as that was not made anew since.
-    fn uids(&self, account: &AccountPlan, folder: &Compare, validity: u32, wanted: &HashSet<Key>) -> Result<HashMap<Key, u32>> {
+    fn uids(&self, folder: &Compare, validity: u32, wanted: &HashSet<Key>) -> Result<HashMap<Key, u32>> {
         let mut uids = HashMap::new();
         let Some(journal) = self.job.journal else { return Ok(uids) };
-        let (route, path) = (self.job.plan.route(account), &folder.collection.head.path);
-        let name = CollectionName { route, part: Part::Mail, path };
-        if let Some(collection) = journal.find(name)?.filter(|collection| collection.validity == Some(validity)) {
+        if let Some(collection) = journal.find(self.name_of(folder))?.filter(|collection| collection.validity == Some(validity)) {
             journal.rows(collection.id, &mut |row| {
                 if let (Status::Confirmed, Some(uid), true) = (row.status, row.remote.uid, wanted.contains(&row.key)) {
                     uids.insert(row.key, uid);
