@@ -443,7 +443,7 @@ fn what_a_stand_in_drops_or_alters_is_named_and_a_lost_property_was_forecast() {
     assert_eq!((states.get("changed"), states.get("missing")), (None, None), "{states:?}");
     let items = fs::read_to_string(job.path("report/items.jsonl")).unwrap();
     assert!(items.contains("VEVENT/VALARM") && items.contains("VCARD/NOTE"), "the losses are named");
-    let (job, _server, _) = to_a_stand_in("alter-item=20, drop-item=25, made-up-etag=30");
+    let (job, _server, _) = to_a_stand_in("alter-item=40, drop-item=45, made-up-etag=50");
     let states = job.states();
     let count = |state: &str| states.get(state).copied().unwrap_or_default();
     // One that was only said to be stored is stored at the second try.
