@@ -149,9 +149,10 @@ impl Folder<'_> {
             doubles.extend(uids.into_iter().skip(sent.unplaced.get(&content).copied().unwrap_or_default()));
         }
         doubles.sort_unstable();
-        self.remove_doubles(&doubles)?;
+        // Killed between the two, the next run finds the other one of them unknown, and takes that out.
         let changes: Vec<Change<'_>> = moved.iter().map(Change::Update).collect();
-        self.journal.change(self.collection.id, false, &changes)
+        self.journal.change(self.collection.id, false, &changes)?;
+        self.remove_doubles(&doubles)
     }
 
     fn remove_doubles(&mut self, doubles: &[u32]) -> Result<()> {
