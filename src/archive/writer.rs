@@ -98,6 +98,10 @@ impl Writer {
         if let Some(listed) = &listed {
             // Without a manifest it is not known which packs are committed, and what is left of those is not thrown away.
             bag::discard_useless_packs(files, listed, vault.is_locked())?;
+            if vault.is_locked() && !listed.iter().any(|name| pack::pack_digest(name).is_some()) {
+                // They tell of those packs, and later nobody would know what they are.
+                index_files(&vault)?.iter().try_for_each(|file| files.discard(&file.name))?;
+            }
         }
         let mut index = Index::open(&vault)?;
         index.tidy(&vault)?;
