@@ -196,7 +196,7 @@ fn broken_off(name: &str, options: &[&str], admin: &'static str, login: &str) {
     job.admin = admin;
     let mut cuts = |_| if random.below(6) == 0 { 2000 + random.below(500_000) } else { u64::MAX };
     let proxy = Proxy::start(server.port(), (0..60 * breaks).map(&mut cuts).collect());
-    let (mut floe, mut sessions, mut user) = (0, 0, 1);
+    let (mut floe, mut sessions, mut user, mut failures) = (0, 0, 1, 0);
     let mut whole = Duration::from_millis(600);
     loop {
         let lines = proxy.cuts.load(Ordering::SeqCst);
@@ -218,8 +218,12 @@ fn broken_off(name: &str, options: &[&str], admin: &'static str, login: &str) {
                 _ => {}
             }
             match child.wait().unwrap().code() {
-                Some(0) => whole = whole.min(begun.elapsed()),
-                Some(_) => continue,
+                Some(0) => (whole, failures) = (whole.min(begun.elapsed()), 0),
+                Some(_) => {
+                    failures += 1;
+                    assert!(failures < 20, "{name} is not reached any more");
+                    continue;
+                }
                 None => {
                     floe += 1;
                     continue;
