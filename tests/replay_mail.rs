@@ -38,11 +38,15 @@ impl Job {
     }
 
     fn company(users: u32, messages: u32) -> Job {
+        Job::with(users, messages, &[])
+    }
+
+    fn with(users: u32, messages: u32, more: &[&str]) -> Job {
         let folder = tempfile::tempdir().unwrap();
         let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/mailstore.py");
         let mut make = Command::new("python3");
         make.arg(tool).arg("--out").arg(folder.path().join("store")).args(["--users", &users.to_string(), "--no-groupware"]);
-        make.args(["--max-attachment", "60000", "--messages"]).arg(messages.to_string());
+        make.args(["--max-attachment", "60000", "--messages"]).arg(messages.to_string()).args(more);
         expect(&make.output().unwrap(), 0);
         let job = Job { folder, admin: "master" };
         expect(&floe(&["snapshot", &job.path("store/users"), "--archive", &job.path("a.floe")]), 0);
@@ -116,6 +120,18 @@ impl Job {
         let checked = expect(&check.output().unwrap(), 0);
         assert!(checked.contains(" 0 differ") && !checked.starts_with("0 "), "{checked}");
     }
+}
+
+/// A process of the server that is killed may forget keywords that it has taken (Dovecot writes their list last); nothing else.
+#[track_caller]
+fn at_most_keywords_are_lost(job: &Job, server: &Server) {
+    let validated = job.command("validate", server).args(["--report", &job.path("report")]).output().unwrap();
+    let found = differences(job);
+    let is_keyword = |item: &serde_json::Value| {
+        item["state"] == "changed" && item["detail"].as_str().unwrap().split("; ").all(|change| change.starts_with("keyword: "))
+    };
+    assert!(validated.status.code() != Some(0) || found.is_empty(), "{found:#?}");
+    assert!(found.iter().all(is_keyword), "{found:#?}");
 }
 
 fn differences(job: &Job) -> Vec<serde_json::Value> {
@@ -192,7 +208,8 @@ fn broken_off(name: &str, options: &[&str], admin: &'static str, login: &str) {
     let breaks = std::env::var("FLOE_TEST_KILLS").map_or(10, |n| n.parse::<usize>().unwrap().div_ceil(3));
     let users = (6 * breaks + 2).to_string();
     let Some(server) = Server::start(name, &[&["--users", &users], options].concat()) else { return };
-    let mut job = Job::new(150);
+    // Where single messages cannot be removed, what arrived late cannot be taken out beside others that are marked as deleted.
+    let mut job = Job::with(2, 150, if options.is_empty() { &[] } else { &["--no-deleted"] });
     job.admin = admin;
     let mut cuts = |_| if random.below(6) == 0 { 2000 + random.below(500_000) } else { u64::MAX };
     let proxy = Proxy::start(server.port(), (0..60 * breaks).map(&mut cuts).collect());
@@ -206,6 +223,7 @@ fn broken_off(name: &str, options: &[&str], admin: &'static str, login: &str) {
         }
         job.plan_for(proxy.port, login, user);
         user += 2;
+        let before = sessions;
         loop {
             let begun = Instant::now();
             let mut replay = job.replay(&server);
@@ -231,7 +249,11 @@ fn broken_off(name: &str, options: &[&str], admin: &'static str, login: &str) {
             }
             break;
         }
-        job.everything_is_there_once(&server);
+        if sessions == before {
+            job.everything_is_there_once(&server);
+        } else {
+            at_most_keywords_are_lost(&job, &server);
+        }
     }
 }
 
