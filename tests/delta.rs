@@ -24,6 +24,17 @@ fn rename(mail: &Maildir, from: (&str, &str), to: (&str, &str)) {
     fs::rename(mail.path(from.0, from.1), mail.path(to.0, to.1)).unwrap();
 }
 
+/// Three messages, carried over.
+fn carried(difficult: &str) -> (Way, Maildir) {
+    let way = Way::new(difficult);
+    let mut mail = Maildir::new(&way.path("mail"), ANNA);
+    (1..=3).for_each(|n| put(&mut mail, "", n, "S"));
+    way.snapshot(&[(ANNA, &mail.root)]);
+    way.prepare();
+    way.replay(&[]).expect(0);
+    (way, mail)
+}
+
 /// Six messages, carried over; then one of each change at the source, and the plan brought up to date.
 fn changed(difficult: &str) -> (Way, Maildir) {
     let way = Way::new(difficult);
@@ -132,12 +143,7 @@ fn an_account_that_is_sent_to_another_address_later_arrives_there_whole() {
 
 #[test]
 fn a_folder_that_is_refused_stops_no_other_and_what_moved_into_it_is_not_removed() {
-    let way = Way::new("");
-    let mut mail = Maildir::new(&way.path("mail"), ANNA);
-    (1..=3).for_each(|n| put(&mut mail, "", n, "S"));
-    way.snapshot(&[(ANNA, &mail.root)]);
-    way.prepare();
-    way.replay(&[]).expect(0);
+    let (way, mut mail) = carried("");
     put(&mut mail, ".Later", 4, "S");
     rename(&mail, ("", "1700000001.M1P1.host:2,S"), (".Later", "1700000001.M1P1.host:2,S"));
     put(&mut mail, ".Zoo", 5, "S");
@@ -169,12 +175,7 @@ fn mailbox(way: &Way, name: &str) -> std::path::PathBuf {
 
 #[test]
 fn a_stranger_among_what_is_gone_is_not_touched() {
-    let way = Way::new("no-uidplus");
-    let mut mail = Maildir::new(&way.path("mail"), ANNA);
-    (1..=3).for_each(|n| put(&mut mail, "", n, "S"));
-    way.snapshot(&[(ANNA, &mail.root)]);
-    way.prepare();
-    way.replay(&[]).expect(0);
+    let (way, mail) = carried("no-uidplus");
     // The owner keeps a copy of the second message: now nobody knows which of the two is floe's.
     copy_on_server(&way, "mail 2");
     fs::remove_file(mail.path("", "1700000002.M2P1.host:2,S")).unwrap();

@@ -80,6 +80,14 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// The connection that is open already, taken out; a new one where there is none.
+    ///
+    /// # Errors
+    /// What `connect` gives.
+    pub fn kept_or_new(kept: &mut Option<Self>, connect: &mut dyn FnMut() -> Result<Self>) -> Result<Self> {
+        kept.take().map_or_else(connect, Ok)
+    }
+
     /// Connects, goes over to TLS, logs in, and learns how names are written.
     ///
     /// # Errors

@@ -74,7 +74,7 @@ pub fn compare(
             &mut compared,
             |_| 0,
             |compared| {
-                let mut open = open(connect, connection)?;
+                let mut open = Connection::kept_or_new(connection, connect)?;
                 look_into(folder, &mut open, compared)?;
                 *connection = Some(open);
                 Ok(())
@@ -109,7 +109,7 @@ fn read(
     }
     let mut reading = Reading::new(comparison, monitor);
     patiently(monitor, &mut reading, Reading::messages, |reading| {
-        let mut open = open(connect, connection)?;
+        let mut open = Connection::kept_or_new(connection, connect)?;
         if let Some(validity) = select(&mut open, folder.to)? {
             comparison.reads(validity);
             let only = if wanted.is_empty() { None } else { uids_of_all(&wanted, &uids(validity, &wanted)?) };
@@ -118,10 +118,6 @@ fn read(
         *connection = Some(open);
         Ok(())
     })
-}
-
-fn open(connect: &mut Connect<'_>, connection: &mut Option<Connection>) -> Result<Connection> {
-    connection.take().map_or_else(connect, Ok)
 }
 
 /// The mailbox's UIDVALIDITY; none where it is not there.

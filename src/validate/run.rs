@@ -14,7 +14,7 @@ use crate::model::{CollectionKind, Digest, Placement};
 use crate::monitor::Monitor;
 use crate::replay::accounts::each_account;
 use crate::replay::journal::{CollectionName, Journal, Key, Status};
-use crate::replay::plan::{AccountPlan, FolderPlan, ForecastFile, Login, OfAccount, Part, Plan, Route};
+use crate::replay::plan::{AccountPlan, FolderPlan, ForecastFile, Login, OfAccount, Part, Plan};
 use crate::report::{Builder, Class, Example, Finding, FolderId, add_folder, add_leftovers};
 
 /// Enters an account over DAV.
@@ -91,10 +91,8 @@ fn unproven(report: &mut Builder, account: &AccountPlan, folder: &str, why: &str
 }
 
 /// One folder that is compared.
-struct Compare {
-    account: String,
-    /// The address of the account on the target.
-    user: String,
+struct Compare<'a> {
+    account: &'a AccountPlan,
     collection: CollectionEntry,
     to: FolderPlan,
     id: FolderId,
@@ -102,23 +100,23 @@ struct Compare {
     refusals: Mutex<Option<HashMap<Digest, String>>>,
 }
 
-impl Compare {
+impl Compare<'_> {
     fn folder<'a>(&'a self, archive: &'a Archive, sample: Option<&'a Sample>) -> Folder<'a> {
         let Compare { account, collection, to, .. } = self;
-        Folder { archive, account, collection, part: to.part, to: &to.to.0, sample }
+        Folder { archive, account: &account.source, collection, part: to.part, to: &to.to.0, sample }
     }
 }
 
 /// What is compared, and what is not.
 #[derive(Default)]
-struct Scope {
-    folders: HashMap<String, Vec<Compare>>,
+struct Scope<'a> {
+    folders: HashMap<String, Vec<Compare<'a>>>,
     not_compared: u64,
 }
 
-impl Scope {
+impl<'a> Scope<'a> {
     /// Adds an account's folders to the report, whether they will be compared or not: its totals are those of the archive.
-    fn add(&mut self, job: &Job<'_>, report: &mut Builder, account: &AccountPlan) -> Result<()> {
+    fn add(&mut self, job: &Job<'_>, report: &mut Builder, account: &'a AccountPlan) -> Result<()> {
         let entry = account.entry(job.snapshot)?;
         let folders = self.folders.entry(account.source.clone()).or_default();
         for collection in job.archive.collections(entry)? {
@@ -128,8 +126,7 @@ impl Scope {
             let parts: Vec<FolderPlan> = account.folders_of(&collection.head).filter(|_| spoken).cloned().collect();
             if !parts.is_empty() {
                 folders.extend(parts.into_iter().map(|to| Compare {
-                    account: account.source.clone(),
-                    user: account.target.clone(),
+                    account,
                     collection: collection.clone(),
                     to,
                     id,
@@ -165,7 +162,7 @@ impl Scope {
 struct Work<'a> {
     job: &'a Job<'a>,
     report: &'a Mutex<Builder>,
-    scope: &'a Scope,
+    scope: &'a Scope<'a>,
     sample: Option<&'a Sample>,
 }
 
@@ -190,7 +187,7 @@ impl Work<'_> {
     fn folder(
         &self,
         account: &AccountPlan,
-        folder: &Compare,
+        folder: &Compare<'_>,
         foreseen: &OfAccount,
         connection: &mut Option<Connection>,
         judgement: &mut Judgement,
@@ -207,7 +204,7 @@ impl Work<'_> {
     fn dav_folder(
         &self,
         account: &AccountPlan,
-        folder: &Compare,
+        folder: &Compare<'_>,
         foreseen: &OfAccount,
         entered: &mut Option<(Client, Homes)>,
         judgement: &mut Judgement,
@@ -224,7 +221,7 @@ impl Work<'_> {
         self.ended(account, folder, done)
     }
 
-    fn ended(&self, account: &AccountPlan, folder: &Compare, done: Result<()>) -> Result<()> {
+    fn ended(&self, account: &AccountPlan, folder: &Compare<'_>, done: Result<()>) -> Result<()> {
         // Where nobody can log in, no other folder can be read either.
         match done {
             Err(e) if e.kind().is_transient() || e.kind() == crate::error::Kind::Login => Err(e.with("folder", &folder.to.to)),
@@ -235,7 +232,7 @@ impl Work<'_> {
 
     fn tell(
         &self,
-        folder: &Compare,
+        folder: &Compare<'_>,
         foreseen: &OfAccount,
         judgement: &mut Judgement,
         item: Option<Placement>,
@@ -260,7 +257,7 @@ impl Work<'_> {
         let mut report = lock(self.report);
         for detail in untrue {
             let example = Example {
-                account: folder.account.clone(),
+                account: folder.account.source.clone(),
                 folder: folder.collection.head.path.to_string(),
                 place: place.clone(),
                 detail,
@@ -275,7 +272,7 @@ impl Work<'_> {
     }
 
     /// Why the target refuses an item, as replay wrote it down.
-    fn refusal(&self, folder: &Compare, item: &Placement) -> Result<Option<String>> {
+    fn refusal(&self, folder: &Compare<'_>, item: &Placement) -> Result<Option<String>> {
         let Some(journal) = self.job.journal else { return Ok(None) };
         let mut known = folder.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         if known.is_none() {
@@ -296,14 +293,13 @@ impl Work<'_> {
     }
 
     /// By what the journal knows a folder.
-    fn name_of<'a>(&'a self, folder: &'a Compare) -> CollectionName<'a> {
-        let Compare { account, user, to, collection, .. } = folder;
-        let route = Route { account, target: &self.job.plan.to, user };
-        CollectionName { route, part: to.part, path: &collection.head.path }
+    fn name_of<'a>(&'a self, folder: &'a Compare<'a>) -> CollectionName<'a> {
+        let route = self.job.plan.route(folder.account);
+        CollectionName { route, part: folder.to.part, path: &folder.collection.head.path }
     }
 
     /// UIDs of those of these placements that the journal knows to be in the folder, as long as that was not made anew since.
-    fn uids(&self, folder: &Compare, validity: u32, wanted: &HashSet<Key>) -> Result<HashMap<Key, u32>> {
+    fn uids(&self, folder: &Compare<'_>, validity: u32, wanted: &HashSet<Key>) -> Result<HashMap<Key, u32>> {
         let mut uids = HashMap::new();
         let Some(journal) = self.job.journal else { return Ok(uids) };
         if let Some(collection) = journal.find(self.name_of(folder))?.filter(|collection| collection.validity == Some(validity)) {

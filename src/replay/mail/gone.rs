@@ -91,10 +91,7 @@ pub fn carry_removals(
         connection,
         |_| 0,
         |connection| {
-            let mut open = match connection.take() {
-                Some(open) => open,
-                None => connect()?,
-            };
+            let mut open = Connection::kept_or_new(connection, connect)?;
             let done = removal.carry(&gone, &held, &mut open, monitor)?;
             *connection = Some(open);
             Ok(done)

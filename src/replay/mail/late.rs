@@ -51,10 +51,7 @@ pub fn settle(
             connection,
             |_| 0,
             |connection| {
-                let open = match connection.take() {
-                    Some(open) => open,
-                    None => connect()?,
-                };
+                let open = Connection::kept_or_new(connection, connect)?;
                 let mut folder = Folder::open(archive, job, journal, open, monitor)?;
                 folder.settle_late()?;
                 folder.leave()?;

@@ -90,10 +90,7 @@ pub fn fill(
     let progress = |filled: &Filled| filled.sent + filled.claimed;
     let gone = patiently(monitor, &mut filled, progress, |filled| {
         is_entered = false;
-        let open = match connection.take() {
-            Some(open) => open,
-            None => connect()?,
-        };
+        let open = Connection::kept_or_new(connection, connect)?;
         is_entered = true;
         let mut folder = Folder::open(archive, job, journal, open, monitor)?;
         folder.fill(filled)?;
