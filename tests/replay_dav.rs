@@ -111,15 +111,17 @@ impl Job {
         expect(&floe(&["snapshot", &self.path("store/users"), "--archive", &self.path("a.floe")]), 0);
     }
 
-    /// Looks at the target and plans for it, with the store's accounts as the server's first users.
-    fn plan(&self, target: &Target, login: &str) {
+    /// Looks at the target and plans for it, with the store's accounts as the server's first users; what the doctor said, where it was not
+    /// there before.
+    fn plan(&self, target: &Target, login: &str) -> String {
         let to = format!("http://127.0.0.1:{}", target.port);
         let imap: Vec<&str> = target.imap.iter().flat_map(|imap| ["--imap", imap.as_str()]).collect();
         let (sheet, archive, password) = (self.path("sheet.json"), self.path("a.floe"), self.path("pw"));
+        let mut said = String::new();
         if !Path::new(&sheet).exists() {
             let look =
                 ["doctor", "--to", &to, "--account", "user003@example.test", "--login", "own", "--password-file", &password];
-            expect(&floe(&[&look[..], &["--out", &sheet], &imap].concat()), 0);
+            said = expect(&floe(&[&look[..], &["--out", &sheet], &imap].concat()), 0);
         }
         let _ = fs::remove_file(self.path("plan.toml"));
         let draft =
@@ -127,6 +129,15 @@ impl Job {
         let drafted = floe(&[&draft[..], &imap].concat());
         assert!(matches!(drafted.status.code(), Some(0 | 1)), "{drafted:?}");
         give_to_users(Path::new(&self.path("plan.toml")), login, 1);
+        said
+    }
+
+    /// Replay goes over a bad line from now on. The doctor would use the cuts up.
+    fn goes_over(&self, proxy: &Proxy, direct: &Target) {
+        let plan = fs::read_to_string(self.path("plan.toml")).unwrap();
+        let over = plan.replace(&format!("127.0.0.1:{}", direct.port), &format!("127.0.0.1:{}", proxy.port));
+        assert_ne!(plan, over);
+        fs::write(self.path("plan.toml"), over).unwrap();
     }
 
     /// Takes another snapshot and brings the plan up to date.
@@ -234,7 +245,8 @@ fn a_company_arrives_in_radicale_with_every_property_and_the_doctor_leaves_nothi
 fn a_company_arrives_in_cyrus_with_mail_by_the_administrator_and_the_rest_as_its_users() {
     let Some(server) = Server::start("cyrus", &[]) else { return };
     let (job, target) = (Job::new(), Target::cyrus(&server));
-    job.plan(&target, "on-behalf");
+    let said = job.plan(&target, "on-behalf");
+    assert!(said.contains("of the same UID: it stays in the archive"), "{said}");
     let access =
         ["--danger-accept-any-certificate", "--admin", "admin", "--password-file", &job.path("master")].map(str::to_owned);
     let files = ["--plan", &job.path("plan.toml"), "--passwords", &job.path("pw.csv")].map(str::to_owned);
@@ -303,11 +315,7 @@ fn connections_cut_anywhere_leave_no_gap_and_no_double() {
     job.plan(&direct, "own");
     let cuts: Vec<u64> = (0..24).map(|_| 300 + random.below(2500)).collect();
     let proxy = Proxy::start(direct.port, cuts);
-    // Only the replay goes over the bad line; the doctor would use the cuts up.
-    let plan = fs::read_to_string(job.path("plan.toml")).unwrap();
-    let over_proxy = plan.replace(&format!("127.0.0.1:{}", direct.port), &format!("127.0.0.1:{}", proxy.port));
-    assert_ne!(plan, over_proxy);
-    fs::write(job.path("plan.toml"), over_proxy).unwrap();
+    job.goes_over(&proxy, &direct);
     for _ in 0..8 {
         if job.replay().output().unwrap().status.success() {
             break;
@@ -332,6 +340,20 @@ fn a_replay_killed_at_any_moment_goes_on_without_gap_or_double() {
     }
     expect(&job.replay().output().unwrap(), 0);
     job.everything_is_there_once(&target);
+}
+
+#[test]
+fn a_server_that_is_away_for_half_a_minute_is_waited_for() {
+    let Some(server) = Server::start("radicale", &[]) else { return };
+    let (job, direct) = (Job::new(), Target::radicale(&server));
+    job.plan(&direct, "own");
+    // Radicale takes a connection for each request; one that fails is made six times.
+    let proxy = Proxy::start(direct.port, [&[u64::MAX; 20][..], &[0; 7]].concat());
+    job.goes_over(&proxy, &direct);
+    let said = expect(&job.replay().args(["--connections", "1"]).output().unwrap(), 0);
+    assert_eq!(proxy.cuts.load(Ordering::SeqCst), 7, "the server was not away");
+    assert!(said.contains("trying again") && said.contains("64 items are on the server"), "{said}");
+    job.everything_is_there_once(&direct);
 }
 
 #[test]

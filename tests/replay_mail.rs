@@ -38,15 +38,11 @@ impl Job {
     }
 
     fn company(users: u32, messages: u32) -> Job {
-        Job::with(users, messages, &[])
-    }
-
-    fn with(users: u32, messages: u32, more: &[&str]) -> Job {
         let folder = tempfile::tempdir().unwrap();
         let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/mailstore.py");
         let mut make = Command::new("python3");
         make.arg(tool).arg("--out").arg(folder.path().join("store")).args(["--users", &users.to_string(), "--no-groupware"]);
-        make.args(["--max-attachment", "60000", "--messages"]).arg(messages.to_string()).args(more);
+        make.args(["--max-attachment", "60000", "--messages"]).arg(messages.to_string());
         expect(&make.output().unwrap(), 0);
         let job = Job { folder, admin: "master" };
         expect(&floe(&["snapshot", &job.path("store/users"), "--archive", &job.path("a.floe")]), 0);
@@ -208,8 +204,7 @@ fn broken_off(name: &str, options: &[&str], admin: &'static str, login: &str) {
     let breaks = std::env::var("FLOE_TEST_KILLS").map_or(10, |n| n.parse::<usize>().unwrap().div_ceil(3));
     let users = (6 * breaks + 2).to_string();
     let Some(server) = Server::start(name, &[&["--users", &users], options].concat()) else { return };
-    // Where single messages cannot be removed, what arrived late cannot be taken out beside others that are marked as deleted.
-    let mut job = Job::with(2, 150, if options.is_empty() { &[] } else { &["--no-deleted"] });
+    let mut job = Job::new(150);
     job.admin = admin;
     let mut cuts = |_| if random.below(6) == 0 { 2000 + random.below(500_000) } else { u64::MAX };
     let proxy = Proxy::start(server.port(), (0..60 * breaks).map(&mut cuts).collect());
@@ -270,6 +265,17 @@ fn broken_off_on_its_way_to_a_server_without_uidplus_it_goes_on_without_gap_or_d
 #[test]
 fn broken_off_on_its_way_to_cyrus_it_goes_on_without_gap_or_double() {
     broken_off("cyrus", &[], "admin", "on-behalf");
+}
+
+#[test]
+fn a_server_that_is_away_for_half_a_minute_is_waited_for() {
+    let Some(server) = Server::start("dovecot", &[]) else { return };
+    let job = Job::new(150);
+    let proxy = Proxy::start(server.port(), [&[60_000][..], &[0; 6]].concat());
+    job.plan(proxy.port, "master");
+    expect(&job.replay(&server).args(["--connections", "1"]).output().unwrap(), 0);
+    assert_eq!(proxy.cuts.load(Ordering::SeqCst), 7, "the server was not away");
+    job.everything_is_there_once(&server);
 }
 
 #[test]
@@ -335,28 +341,54 @@ fn what_the_server_changes_is_known_again_also_without_a_message_id() {
     assert!(found.len() == 30 && found.iter().all(|item| item["state"] == "altered"), "{found:#?}");
 }
 
+fn inbox_of_the_first(server: &Server) -> floe::imap::Connection {
+    let mut settings = Server::settings_at(server.port());
+    settings.trust = floe::net::Trust::default().with_ca_file(Path::new(server.var("CA_FILE"))).unwrap();
+    let mut connection = floe::imap::Connection::open(&settings, &server.user(1)).unwrap();
+    connection.select("INBOX", false).unwrap();
+    connection
+}
+
+fn put_a_stranger_into(inbox: &mut floe::imap::Connection) {
+    let stranger = b"From: x\r\nSubject: not from the archive\r\n\r\nx\r\n";
+    let mut batch = [floe::imap::Append { flags: &[], date: None, body: floe::imap::Body::Bytes(stranger) }];
+    let sent = inbox.send_append("INBOX", floe::imap::Way::OneByOne, &mut batch).unwrap();
+    inbox.finish_append(sent).unwrap();
+}
+
+#[test]
+fn a_removal_that_broke_off_is_finished_and_takes_nothing_else_along() {
+    let Some(server) = Server::start("dovecot", &["--capability", "IMAP4rev1 LITERAL+"]) else { return };
+    let job = Job::new(150);
+    job.plan(server.port(), "master");
+    expect(&job.replay(&server).output().unwrap(), 0);
+    let mut inbox = inbox_of_the_first(&server);
+    let aside = inbox.marked_deleted(&[]).unwrap();
+    assert!(!aside.is_empty(), "nothing is marked as deleted");
+    inbox.mark_deleted(&aside, false).unwrap();
+    put_a_stranger_into(&mut inbox);
+    inbox.leave().unwrap();
+    let going = inbox.status("INBOX").unwrap().uid_next - 1;
+    inbox.logout();
+    let aside = aside.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+    let journal = rusqlite::Connection::open(job.path("plan.journal")).unwrap();
+    let written = "UPDATE collection SET going=?1, aside=?2 WHERE remote='INBOX' AND user LIKE 'user001@%'";
+    assert_eq!(journal.execute(written, [going.to_string(), aside]).unwrap(), 1);
+    drop(journal);
+    expect(&job.replay(&server).output().unwrap(), 0);
+    job.everything_is_there_once(&server);
+}
+
 #[test]
 fn a_target_that_loses_changes_and_doubles_is_found_out() {
     let Some(server) = Server::start("dovecot", &[]) else { return };
     let job = Job::new(20);
     job.plan(server.port(), "master");
     expect(&job.replay(&server).output().unwrap(), 0);
-    let mut connection = floe::imap::Connection::open(
-        &{
-            let mut settings = Server::settings_at(server.port());
-            settings.trust = floe::net::Trust::default().with_ca_file(Path::new(server.var("CA_FILE"))).unwrap();
-            settings
-        },
-        &server.user(1),
-    )
-    .unwrap();
-    connection.select("INBOX", false).unwrap();
+    let mut connection = inbox_of_the_first(&server);
     connection.store(&[1], true, &["\\Flagged".to_owned(), "surprise".to_owned()]).unwrap();
     connection.remove(&[2]).unwrap();
-    let stranger = b"From: x\r\nSubject: not from the archive\r\n\r\nx\r\n";
-    let mut batch = [floe::imap::Append { flags: &[], date: None, body: floe::imap::Body::Bytes(stranger) }];
-    let sent = connection.send_append("INBOX", floe::imap::Way::OneByOne, &mut batch).unwrap();
-    connection.finish_append(sent).unwrap();
+    put_a_stranger_into(&mut connection);
     connection.logout();
     expect(&job.command("validate", &server).args(["--report", &job.path("report")]).output().unwrap(), 2);
     let found = differences(&job);

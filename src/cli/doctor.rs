@@ -259,6 +259,9 @@ fn tell_dav(dav: &DavSheet, out: &mut Output<'_>) -> Result<()> {
     if dav.event_without_end == Fate::Refused {
         out.line(format_args!("refused   events with neither end nor duration"))?;
     }
+    if dav.one_uid_each {
+        out.line(format_args!("refused   a second calendar's event, task or journal of the same UID: it stays in the archive"))?;
+    }
     match dav.invitations_leave {
         Some(true) => out.line(format_args!(
             "mails     invitations though it is asked not to: stop its outgoing mail before calendars are carried over"

@@ -10,7 +10,7 @@ use crate::dav::{Client, Homes};
 use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionKind, printable};
 use crate::monitor::Monitor;
-use crate::net::{Address, Pace, Scheme, Secret};
+use crate::net::{Address, Pace, Scheme, Secret, patiently};
 use crate::replay::Filled;
 use crate::replay::groupware::{DavJob, fill, held};
 use crate::replay::journal::Journal;
@@ -95,10 +95,6 @@ impl<'a> Dav<'a> {
         let mut entered = None;
         for collection in run.archive.collections(entry)?.iter().filter(|c| c.head.kind != CollectionKind::Mail) {
             for folder in account.folders_of(&collection.head).filter(|f| (run.wants)(f.part)) {
-                let (client, homes) = match &mut entered {
-                    Some(entered) => entered,
-                    None => entered.insert(self.enter(&account.target)?),
-                };
                 let since = match run.since {
                     Some(snapshot) => Some(match earlier(run.archive, snapshot, account, collection)? {
                         Some(before) => held(run.archive, &before, folder.part)?,
@@ -116,8 +112,17 @@ impl<'a> Dav<'a> {
                     remove: run.remove,
                     pace: run.pace,
                 };
-                match fill(run.archive, job, run.journal, client, homes, run.monitor) {
-                    Ok(filled) => sum.add(filled),
+                let (client, homes) = match &mut entered {
+                    Some(entered) => entered,
+                    None => entered.insert(patiently(run.monitor, &mut (), |()| 0, |()| self.enter(&account.target))?),
+                };
+                let mut filled = Filled::default();
+                let progress = |filled: &Filled| filled.sent + filled.claimed;
+                let done = patiently(run.monitor, &mut filled, progress, |filled| {
+                    fill(run.archive, job, run.journal, client, homes, filled, run.monitor)
+                });
+                match done {
+                    Ok(()) => sum.add(filled),
                     // The folder cannot be had; the others can.
                     Err(e) if matches!(e.kind(), Kind::Refused | Kind::Protocol | Kind::Usage) => {
                         run.monitor.note(&format!("{}: {e}", printable(&folder.to.to_string())));

@@ -187,17 +187,10 @@ impl Connection {
             return Ok(());
         }
         let one_by_one = self.has("UIDPLUS");
-        if !one_by_one {
-            let mut marked = Marked { except: uids, any: false };
-            self.fetch_from(1, Want { flags: true, ..Want::default() }, &mut marked)?;
-            if marked.any {
-                return Err(Error::new(
-                    Kind::Refused,
-                    "the server cannot remove single messages, and others are marked as deleted",
-                ));
-            }
+        if !one_by_one && !self.marked_deleted(uids)?.is_empty() {
+            return Err(Error::new(Kind::Refused, "the server cannot remove single messages, and others are marked as deleted"));
         }
-        self.store(uids, true, &[DELETED.to_owned()])?;
+        self.mark_deleted(uids, true)?;
         if !one_by_one {
             return expect_ok(&self.run("EXPUNGE")?, "a removal");
         }
@@ -205,6 +198,25 @@ impl Connection {
             expect_ok(&self.run(&format!("UID EXPUNGE {set}"))?, "a removal")?;
         }
         Ok(())
+    }
+
+    /// Messages of the selected mailbox that are marked as deleted, except these; both sorted.
+    ///
+    /// # Errors
+    /// As every command.
+    pub fn marked_deleted(&mut self, except: &[u32]) -> Result<Vec<u32>> {
+        let mut marked = Marked { except, uids: Vec::new() };
+        self.fetch_from(1, Want { flags: true, ..Want::default() }, &mut marked)?;
+        marked.uids.sort_unstable();
+        Ok(marked.uids)
+    }
+
+    /// Marks messages of the selected mailbox as deleted, or as not deleted any more; `uids` sorted.
+    ///
+    /// # Errors
+    /// As every command.
+    pub fn mark_deleted(&mut self, uids: &[u32], deleted: bool) -> Result<()> {
+        self.store(uids, deleted, &[DELETED.to_owned()])
     }
 
     /// Removes a mailbox with all that is in it; for what a probe made.
@@ -217,10 +229,10 @@ impl Connection {
     }
 }
 
-/// Is any message marked as deleted, except these?
+/// Messages that are marked as deleted, except some.
 struct Marked<'a> {
     except: &'a [u32],
-    any: bool,
+    uids: Vec<u32>,
 }
 
 impl Messages for Marked<'_> {
@@ -230,7 +242,9 @@ impl Messages for Marked<'_> {
 
     fn message(&mut self, message: Fetched) -> Result<()> {
         let deleted = message.flags.iter().any(|flag| flag.eq_ignore_ascii_case(DELETED));
-        self.any |= deleted && self.except.binary_search(&message.uid).is_err();
+        if deleted && self.except.binary_search(&message.uid).is_err() {
+            self.uids.push(message.uid);
+        }
         Ok(())
     }
 }

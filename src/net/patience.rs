@@ -6,8 +6,10 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::monitor::Monitor;
 
-/// How often without anything having been achieved in between.
-const TRIES: u32 = 6;
+/// How often without anything having been achieved in between: three minutes in all, in which a server can start anew.
+const TRIES: u32 = 10;
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// Makes `attempt` until it succeeds or fails for good; `progress` of the state that it works on grows with what is achieved.
 ///
@@ -29,7 +31,7 @@ pub fn patiently<S, T>(
                     return Err(e.hint("run the same command again: what is done is not done twice"));
                 }
                 monitor.note(&format!("{e}; trying again"));
-                sleep(Duration::from_millis(250 << tries));
+                sleep((FIRST_WAIT * (1 << (tries - 1))).min(MAX_WAIT));
             }
             done => return done,
         }

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{CollectionPath, Digest};
 
 /// The version of tables that this code writes and reads.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 const TABLES: &str = "
 CREATE TABLE collection (
@@ -29,6 +29,8 @@ CREATE TABLE collection (
   validity INTEGER,
   floor    INTEGER,
   doubt    INTEGER,
+  going    TEXT NOT NULL DEFAULT '',
+  aside    TEXT NOT NULL DEFAULT '',
   next     INTEGER NOT NULL DEFAULT 0,
   UNIQUE (target, user, account, kind, path)
 ) STRICT;
@@ -147,8 +149,19 @@ pub struct Collection {
     pub floor: Option<u32>,
     /// From this UID on something may lie that was sent before a break and arrived after it.
     pub doubt: Option<u32>,
+    /// What is being taken out of it.
+    pub removing: Removing,
     /// The number of the next row.
     pub next: u32,
+}
+
+/// Messages that are being taken out of a folder, by their UIDs in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removing {
+    /// Those that go.
+    pub going: Vec<u32>,
+    /// Others, which are marked as deleted and stay: meanwhile they are not, or they would go as well.
+    pub aside: Vec<u32>,
 }
 
 /// Which collection is meant.
@@ -173,6 +186,8 @@ pub enum Change<'a> {
     Mark(u32, u32),
     /// From which UID on the collection is in doubt; none when it is no more, and nothing in it was sent again.
     Doubt(Option<u32>),
+    /// What is about to be taken out of the collection.
+    Removing(&'a Removing),
 }
 
 /// The journal of one run, open for writing; may be shared between threads.
@@ -318,13 +333,14 @@ impl Journal {
     /// # Errors
     /// `Kind::Storage` when the journal cannot be read.
     pub fn find(&self, name: CollectionName<'_>) -> Result<Option<Collection>> {
-        let sql = "SELECT id, remote, validity, floor, next, doubt FROM collection \
+        let sql = "SELECT id, remote, validity, floor, next, doubt, going, aside FROM collection \
                    WHERE target=?1 AND user=?2 AND account=?3 AND kind=?4 AND path=?5";
         let Route { account, target, user } = name.route;
         let values = params![target, user, account, name.part.word(), name.path.to_string()];
         let read = |row: &rusqlite::Row<'_>| {
             let (id, remote, validity) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(Collection { id, remote, validity, floor: row.get(3)?, next: row.get(4)?, doubt: row.get(5)? })
+            let removing = Removing { going: read_uids(row, 6)?, aside: read_uids(row, 7)? };
+            Ok(Collection { id, remote, validity, floor: row.get(3)?, next: row.get(4)?, doubt: row.get(5)?, removing })
         };
         self.db().query_row(sql, values, read).optional().map_err(|e| failed(&self.path, e))
     }
@@ -446,8 +462,22 @@ fn make_change(tx: &Connection, collection: i64, change: &Change<'_>) -> rusqlit
                 tx.prepare_cached("UPDATE item SET again=0 WHERE collection=?1 AND again=1")?.execute([collection])?;
             }
         }
+        Change::Removing(Removing { going, aside }) => {
+            let sql = "UPDATE collection SET going=?2, aside=?3 WHERE id=?1";
+            tx.prepare_cached(sql)?.execute(params![collection, uids_text(going), uids_text(aside)])?;
+        }
     }
     Ok(())
+}
+
+fn uids_text(uids: &[u32]) -> String {
+    uids.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn read_uids(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Vec<u32>> {
+    let text: String = row.get(column)?;
+    let uids = text.split_ascii_whitespace().map(str::parse).collect::<Result<_, std::num::ParseIntError>>();
+    uids.map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, e.into()))
 }
 
 fn put_row(tx: &Connection, sql: &str, collection: i64, row: &Row) -> rusqlite::Result<()> {

@@ -169,12 +169,12 @@ def plan(args, accounts, user):
     return sorted(items)
 
 
-def state_of(rng, folder, hidden=frozenset()):
+def state_of(rng, folder):
     flags = {"\\Seen"} if rng.random() < 0.85 else set()
     for flag, chance in (("\\Answered", 0.2), ("\\Flagged", 0.05), ("\\Deleted", 0.02), ("\\Draft", 1 if folder == "Drafts" else 0)):
         if rng.random() < chance:
             flags.add(flag)
-    return sorted(flags - hidden), [k for k in KEYWORDS if rng.random() < 0.05]
+    return sorted(flags), [k for k in KEYWORDS if rng.random() < 0.05]
 
 
 # ------------------------------------------------------------------------------------------------------------ stores
@@ -378,7 +378,6 @@ def main():
     parser.add_argument("--eol", choices=["lf", "crlf"], help="default: lf, for eml crlf")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--utf8-names", action="store_true", help="Maildir folders in UTF-8 instead of modified UTF-7")
-    parser.add_argument("--no-deleted", action="store_true", help="no message is marked as deleted")
     parser.add_argument("--no-groupware", action="store_true", help="no calendars, contacts and files")
     parser.add_argument("--attachments", type=float, default=0.2, help="share of the messages that have some")
     parser.add_argument("--max-attachment", type=int, default=5 << 20, help="bytes")
@@ -407,7 +406,7 @@ def main():
         rng = rng_for(args.seed, "state", user)
         for when, what, kind, group, sender, recipients in plan(args, accounts, user):
             folder = rng.choices(list(FOLDERS), list(FOLDERS.values()))[0]
-            flags, keywords = state_of(rng, folder, {"\\Deleted"} if args.no_deleted else set())
+            flags, keywords = state_of(rng, folder)
             data, message_id, attachments = compose(args, what, sender, recipients, when)
             trace = f"Return-Path: <{sender}@{args.domain}>\nDelivered-To: {user}@{args.domain}\nReceived: from mx by store; {rfc5322(when)}\n"
             data = (trace.encode() + data).replace(b"\r\n", b"\n")

@@ -83,19 +83,23 @@ pub fn held(archive: &Archive, collection: &CollectionEntry, part: Part) -> Resu
     Ok(held)
 }
 
-/// Fills one folder.
+/// Fills one folder; `filled` has what an attempt before this one did, which broke off.
 ///
 /// # Errors
-/// When the target cannot be reached for long, refuses the login or the folder, or when archive or journal fail. What was done until
-/// then is in the journal; run again to go on.
+/// When the target cannot be reached, refuses the login or the folder, or when archive or journal fail. What was done until then is in
+/// the journal; call again to go on.
 pub fn fill(
     archive: &Archive,
     job: DavJob<'_>,
     journal: &Journal,
     client: &mut Client,
     homes: &Homes,
+    filled: &mut Filled,
     monitor: &dyn Monitor,
-) -> Result<Filled> {
+) -> Result<()> {
+    let Filled { sent, claimed, bytes, restated, removed, .. } = *filled;
+    // Counted anew on every attempt is what it finds to be so.
+    *filled = Filled { sent, claimed, bytes, restated, removed, ..Filled::default() };
     let head = &job.collection.head;
     let name = CollectionName { route: job.route, part: job.part, path: &head.path };
     let before = journal.find(name)?;
@@ -109,7 +113,7 @@ pub fn fill(
         asked: HashSet::new(),
         names: Names::default(),
         monitor,
-        filled: Filled::default(),
+        filled,
     };
     books.recall(place.is_new)?;
     match job.part {
@@ -117,7 +121,9 @@ pub fn fill(
         _ => objects::fill(archive, &mut books, client, &place.path)?,
     }
     books.removals(client)?;
-    Ok(books.filled)
+    // What earlier attempts have sent or claimed is among it.
+    filled.before = filled.before.saturating_sub(sent + claimed);
+    Ok(())
 }
 
 /// The journal's view of the folder that is being filled, and the count.
@@ -130,7 +136,7 @@ struct Books<'a> {
     asked: HashSet<Key>,
     names: Names,
     monitor: &'a dyn Monitor,
-    filled: Filled,
+    filled: &'a mut Filled,
 }
 
 /// What is to be done with an item.

@@ -16,7 +16,7 @@ use crate::imap::{Connection, Fetched, Messages, Want};
 use crate::model::Digest;
 use crate::monitor::Monitor;
 use crate::net::patiently;
-use crate::replay::journal::{Change, Journal, Row, Status};
+use crate::replay::journal::{Change, Journal, Removing, Row, Status};
 
 /// Size and digest.
 type Content = (u64, Digest);
@@ -146,23 +146,43 @@ impl Folder<'_> {
             doubles.extend(uids.into_iter().skip(sent.unplaced.get(&content).copied().unwrap_or_default()));
         }
         doubles.sort_unstable();
-        // Killed between the two, the next run finds the other one of them unknown, and takes that out.
-        let changes: Vec<Change<'_>> = moved.iter().map(Change::Update).collect();
-        self.journal.change(self.collection.id, false, &changes)?;
-        self.remove_doubles(&doubles)
-    }
-
-    fn remove_doubles(&mut self, doubles: &[u32]) -> Result<()> {
         if doubles.is_empty() {
             return Ok(());
         }
-        let removed = self.within(|connection| connection.remove(doubles));
+        // Where single messages cannot be removed, others that are marked as deleted would go with them.
+        let aside = if self.connection.has("UIDPLUS") {
+            Vec::new()
+        } else {
+            self.within(|connection| connection.marked_deleted(&doubles))?
+        };
+        self.collection.removing = Removing { going: doubles, aside };
+        let moved = moved.iter().map(Change::Update);
+        let changes: Vec<Change<'_>> = moved.chain([Change::Removing(&self.collection.removing)]).collect();
+        self.journal.change(self.collection.id, true, &changes)?;
+        self.finish_removal()
+    }
+
+    /// Takes out what the journal says is going, in this run or in one before it that broke off.
+    pub(super) fn finish_removal(&mut self) -> Result<()> {
+        let Removing { going, aside } = std::mem::take(&mut self.collection.removing);
+        if going.is_empty() {
+            return Ok(());
+        }
+        let removed = self.within(|connection| {
+            connection.mark_deleted(&aside, false)?;
+            let removed = connection.remove(&going);
+            if removed.as_ref().is_err_and(|e| e.kind() != Kind::Refused) {
+                return removed.map(Ok);
+            }
+            connection.mark_deleted(&aside, true)?;
+            Ok(removed)
+        })?;
+        self.journal.change(self.collection.id, false, &[Change::Removing(&Removing::default())])?;
         let words = match removed {
             Ok(()) => "messages that a broken line had held back came twice, and were taken out once".to_owned(),
-            Err(e) if e.kind() == Kind::Refused => format!("messages are there twice, for a broken line had held them back: {e}"),
-            Err(e) => return Err(e),
+            Err(e) => format!("messages are there twice, for a broken line had held them back: {e}"),
         };
-        self.monitor.note(&format!("{}: {} {words}", self.job.to.join("/"), doubles.len()));
+        self.monitor.note(&format!("{}: {} {words}", self.job.to.join("/"), going.len()));
         Ok(())
     }
 }

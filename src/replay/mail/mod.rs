@@ -25,7 +25,7 @@ pub use self::gone::{Gone, Removal, carry_removals};
 pub use self::late::settle;
 pub use self::state::state_of;
 use super::Filled;
-use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, Row, Status};
+use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, Removing, Row, Status};
 use super::plan::{Part, Route};
 use crate::archive::{Archive, CollectionEntry};
 use crate::error::{Error, Kind, Result};
@@ -298,9 +298,11 @@ impl<'a> Folder<'a> {
             _ => next,
         };
         if made_anew {
-            self.collection.doubt = None;
-            self.journal.change(self.collection.id, false, &[Change::Doubt(None)])?;
+            (self.collection.doubt, self.collection.removing) = (None, Removing::default());
+            let nothing = [Change::Doubt(None), Change::Removing(&self.collection.removing)];
+            self.journal.change(self.collection.id, false, &nothing)?;
         }
+        self.finish_removal()?;
         self.journal.change(self.collection.id, true, &[Change::Mark(self.validity, floor)])?;
         if floor >= next {
             return Ok(());
