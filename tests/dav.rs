@@ -12,7 +12,7 @@ use support::servers::Server;
 fn client(server: &Server, path: &str, user: &str, password: &str) -> Client {
     let base = format!("http://127.0.0.1:{}{path}", server.var("HTTP_PORT")).parse().unwrap();
     let login = Login { user: user.to_owned(), password: Secret::new(password) };
-    Client::new(base, login, &Trust::default()).unwrap().impatient()
+    Client::new(base, login, &Trust::default()).unwrap().with_tries(1)
 }
 
 const USER: &str = "user001@example.test";

@@ -301,3 +301,19 @@ fn what_the_server_refuses_though_nobody_foresaw_it_is_missing_with_the_reason()
     assert_eq!(missing["cause"], "not in the target, which has refused it", "{missing}");
     assert!(!missing["examples"][0]["detail"].as_str().unwrap().is_empty(), "{missing}");
 }
+
+#[test]
+fn a_dav_folder_that_the_server_refuses_though_nobody_foresaw_it_stops_no_other_and_its_items_are_named() {
+    let mut way = Way::new("");
+    odd_groupware(&way.path("store"));
+    way.snapshot(&[(ANNA, &way.path("store"))]);
+    way.doctor().expect(0);
+    way.restart("no-note-collections");
+    way.plan(&[]);
+    way.provision().expect(0);
+    let passwords = way.path("passwords.csv").to_str().unwrap().to_owned();
+    let said = way.replay(&["--passwords", &passwords]).expect(1).text();
+    // Three notes, and two journals in folders that would have to be made.
+    assert_eq!(said.matches("its folder is refused by the server").count(), 5, "{said}");
+    assert!(said.contains("refused 6") && said.contains("19 sent now"), "{said}");
+}

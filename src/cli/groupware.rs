@@ -8,11 +8,12 @@ use super::target::Access;
 use crate::archive::{AccountEntry, Archive, Snapshot};
 use crate::dav::{Client, Homes};
 use crate::error::{Error, Kind, Result};
+use crate::imap::{Connection, Settings};
 use crate::model::{CollectionKind, printable};
 use crate::monitor::Monitor;
 use crate::net::{Address, Pace, Scheme, Secret, patiently};
 use crate::replay::Filled;
-use crate::replay::groupware::{DavJob, fill, held};
+use crate::replay::groupware::{DavJob, fill, held, name_refused};
 use crate::replay::journal::Journal;
 use crate::replay::plan::{AccountPlan, Login, Part, Plan};
 use crate::replay::sheet::DavSheet;
@@ -57,6 +58,21 @@ impl<'a> Dav<'a> {
     /// Has the target any?
     pub(super) fn is_spoken(&self) -> bool {
         self.address.is_some()
+    }
+
+    /// Says at once when a server that these accounts go to is not there at all; later it would be waited for.
+    pub(super) fn reach(&self, imap: &Settings, accounts: &[&AccountPlan], wants: impl Fn(Part) -> bool) -> Result<()> {
+        let mut parts = accounts.iter().flat_map(|a| &a.folders).filter(|f| !f.skip && wants(f.part)).map(|f| f.part);
+        let nobody = |e: Error| e.hint("look at the address in the plan, and whether a firewall lets it through");
+        if parts.clone().any(|part| part == Part::Mail) {
+            Connection::reach(imap).map_err(nobody)?;
+        }
+        match &self.address {
+            Some(address) if parts.any(|part| part != Part::Mail) => {
+                Client::reach(address, &self.access.trust()?).map_err(nobody)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The password of a user's own login.
@@ -122,14 +138,14 @@ impl<'a> Dav<'a> {
                     fill(run.archive, job, run.journal, client, homes, filled, run.monitor)
                 });
                 match done {
-                    Ok(()) => sum.add(filled),
                     // The folder cannot be had; the others can.
                     Err(e) if matches!(e.kind(), Kind::Refused | Kind::Protocol | Kind::Usage) => {
                         run.monitor.note(&format!("{}: {e}", printable(&folder.to.to_string())));
-                        sum.refused += folder.items;
+                        name_refused(run.archive, job, run.journal, &mut filled, &e, run.monitor)?;
                     }
-                    Err(e) => return Err(e),
+                    done => done?,
                 }
+                sum.add(filled);
             }
         }
         Ok(sum)

@@ -194,6 +194,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     let settings = args.access.imap_of(&plan)?;
     let password = args.access.password()?;
     let dav = Dav::of(&plan, &args.access, &password, &args.passwords)?;
+    dav.reach(&settings, &accounts, |part| wants(&args.only, part))?;
     let journal = Journal::open(&args.plan.with_extension("journal"))?;
     let monitor = Terminal::new(args.json).listing("the report of floe validate lists all of them");
     monitor.phase("replay", Some(accounts.iter().map(|a| a.bytes).sum()));

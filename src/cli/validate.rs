@@ -15,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::imap::Connection;
 use crate::model::printable;
 use crate::monitor::{Monitor as _, Terminal};
+use crate::net::PATIENT_TRIES;
 use crate::proof::events::EventType;
 use crate::replay::journal::Journal;
 use crate::replay::plan::{self, AccountPlan, ForecastFile, Plan};
@@ -73,19 +74,23 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> Result<u8> {
     if accounts.is_empty() {
         return Err(Error::usage("no account is left to compare").hint("look at skip in the plan, and at --account"));
     }
+    let settings = args.access.imap_of(&plan)?;
+    let password = args.access.password()?;
+    let dav = Dav::of(&plan, &args.access, &password, &args.passwords)?;
+    dav.reach(&settings, &accounts, |_| true)?;
     let mut builder =
         report::begin(&args.report, report::Job::Validate, (&archive, Path::new(&plan.archive)), &snapshot, options(args))?;
     builder.compare_method(METHOD);
     describe(args, &plan, &mut builder);
     let forecast = forecast_of(&args.plan, &mut builder)?;
-    let settings = args.access.imap_of(&plan)?;
-    let password = args.access.password()?;
-    let dav = Dav::of(&plan, &args.access, &password, &args.passwords)?;
     let connect = |account: &AccountPlan| {
         let password = dav.password_of(&account.target);
         Connection::open(&settings, &args.access.login(plan.login, &account.target, password)?)
     };
-    let enter = |account: &AccountPlan| dav.enter(&account.target);
+    let enter = |account: &AccountPlan| {
+        let (client, homes) = dav.enter(&account.target)?;
+        Ok((client.with_tries(PATIENT_TRIES), homes))
+    };
     let monitor = Terminal::new(args.json);
     let bytes = args.sample.is_none().then(|| accounts.iter().map(|a| a.bytes).sum());
     monitor.phase("validate", bytes);

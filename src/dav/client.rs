@@ -8,18 +8,16 @@ use super::href::same_place;
 use super::xml::{self, Element};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Digest, printable};
-use crate::net::{Address, Scheme, Trust};
+use crate::net::{Address, MAX_PAUSE, Scheme, Trust, pause};
 
 const TIMEOUT: Duration = Duration::from_secs(120);
+const REACH_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of XML that an answer may have.
 const MAX_XML_BYTES: u64 = 64 << 20;
 /// Bytes of a refusal that are looked at.
 const MAX_REFUSAL_BYTES: u64 = 64 << 10;
 /// Requests for one thing, when the server says "not now" or the connection breaks.
 const TRIES: u32 = 6;
-/// Pause before the second of them; it doubles each time.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// What a request carries.
 pub enum Body<'a> {
@@ -126,10 +124,10 @@ impl Client {
         Ok(Client { agent: trust.http_agent(TIMEOUT), base, login, digest: None, counter: 0, tries: TRIES })
     }
 
-    /// Gives up at the first "not now" or broken connection.
+    /// Makes a request so many times before it gives up at "not now" or broken connections.
     #[must_use]
-    pub fn impatient(mut self) -> Self {
-        self.tries = 1;
+    pub fn with_tries(mut self, tries: u32) -> Self {
+        self.tries = tries;
         self
     }
 
@@ -143,6 +141,17 @@ impl Client {
         let host = self.base.host.as_str();
         let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
         self.base.scheme.is_tls() || loopback
+    }
+
+    /// Is there anybody at that address? Asked once, and without login.
+    ///
+    /// # Errors
+    /// `Kind::Unreachable` when nobody answers; `Kind::Protocol` when TLS fails.
+    pub fn reach(address: &Address, trust: &Trust) -> Result<()> {
+        let request = ureq::http::Request::builder().method("OPTIONS").uri(address.to_string()).body(());
+        let request = request.map_err(|e| Error::new(Kind::Internal, "cannot make a request").because(e))?;
+        let answer = trust.http_agent(REACH_TIMEOUT).run(request);
+        answer.map(drop).map_err(|e| failed(e).with("server", address))
     }
 
     /// The path of an address in an answer, which must lie on this server.
@@ -170,7 +179,7 @@ impl Client {
                 _ => None,
             };
             if let Some(told) = wait.filter(|_| tries < self.tries) {
-                std::thread::sleep(told.unwrap_or(FIRST_WAIT * (1 << (tries - 1))).min(MAX_WAIT));
+                std::thread::sleep(told.map_or_else(|| pause(tries), |told| told.min(MAX_PAUSE)));
                 continue;
             }
             let answer = answer?;

@@ -98,6 +98,15 @@ impl Connection {
         Self::open_inner(settings, login).map_err(|e| e.with("server", address).with("account", login.user()))
     }
 
+    /// Is there anybody at that address? Nothing is said to them.
+    ///
+    /// # Errors
+    /// `Kind::Unreachable` when there is no connection.
+    pub fn reach(settings: &Settings) -> Result<()> {
+        let Address { host, port, .. } = &settings.address;
+        Wire::connect(host, *port, settings.connect_timeout, settings.idle_timeout).map(drop)
+    }
+
     fn open_inner(settings: &Settings, login: &Login) -> Result<Self> {
         let Address { scheme, host, port, .. } = &settings.address;
         if !matches!(scheme, Scheme::Imap | Scheme::Imaps) {

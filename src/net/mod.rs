@@ -8,6 +8,6 @@ mod trust;
 
 pub use address::{Address, Scheme};
 pub use pace::Pace;
-pub use patience::patiently;
+pub use patience::{MAX_PAUSE, PATIENT_TRIES, patiently, pause};
 pub use secret::Secret;
 pub use trust::Trust;

@@ -6,10 +6,16 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::monitor::Monitor;
 
-/// How often without anything having been achieved in between: three minutes in all, in which a server can start anew.
-const TRIES: u32 = 10;
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const MAX_WAIT: Duration = Duration::from_secs(60);
+/// How often something is tried without anything having been achieved in between: three minutes in all, in which a server can start anew.
+pub const PATIENT_TRIES: u32 = 10;
+/// Longest pause between two tries.
+pub const MAX_PAUSE: Duration = Duration::from_secs(60);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The pause after so many failures in a row: it doubles with each.
+pub fn pause(failures: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(MAX_PAUSE)
+}
 
 /// Makes `attempt` until it succeeds or fails for good; `progress` of the state that it works on grows with what is achieved.
 ///
@@ -27,11 +33,11 @@ pub fn patiently<S, T>(
         match attempt(state) {
             Err(e) if e.kind().is_transient() => {
                 tries = if progress(state) > before { 1 } else { tries + 1 };
-                if tries >= TRIES {
+                if tries >= PATIENT_TRIES {
                     return Err(e.hint("run the same command again: what is done is not done twice"));
                 }
                 monitor.note(&format!("{e}; trying again"));
-                sleep((FIRST_WAIT * (1 << (tries - 1))).min(MAX_WAIT));
+                sleep(pause(tries));
             }
             done => return done,
         }
@@ -58,6 +64,12 @@ mod tests {
         );
         assert!(failed.is_err());
         assert_eq!(tries, 1);
+    }
+
+    #[test]
+    fn pauses_grow_until_a_minute() {
+        assert_eq!([1, 2, 7, 8, 99].map(|failures| pause(failures).as_millis()), [500, 1000, 32_000, 60_000, 60_000]);
+        assert!((1..PATIENT_TRIES).map(pause).sum::<Duration>() > Duration::from_secs(180));
     }
 
     #[test]

@@ -87,12 +87,11 @@ impl Trust {
     /// An HTTP agent: any method, statuses as answers, no redirects followed by itself (a PUT must not become a GET),
     /// `timeout` for the whole of a request.
     pub fn http_agent(&self, timeout: Duration) -> ureq::Agent {
-        let mut roots: Vec<_> = self.authorities.iter().map(|c| ureq::tls::Certificate::from_der(c).to_owned()).collect();
+        let roots: Vec<_> = self.authorities.iter().map(|c| ureq::tls::Certificate::from_der(c).to_owned()).collect();
         let tls = ureq::tls::TlsConfig::builder().disable_verification(self.anybody);
         let tls = if roots.is_empty() {
             tls.root_certs(ureq::tls::RootCerts::WebPki)
         } else {
-            roots.extend(std::iter::empty());
             tls.root_certs(ureq::tls::RootCerts::from(roots))
         };
         ureq::Agent::config_builder()

@@ -75,7 +75,8 @@ impl Server {
         let master = std::fs::read_to_string(self.folder.path().join("run/master.pid")).unwrap();
         let killed = Command::new("pkill").args(["-KILL", "-c", "-x", "imap|imapd", "-P", master.trim()]).output().unwrap();
         if self.script.ends_with("cyrus.sh") {
-            // After a few dead processes Cyrus serves nobody until this comes.
+            // After a few dead processes, once it has counted them, Cyrus serves nobody until this comes.
+            std::thread::sleep(Duration::from_millis(300));
             assert!(Command::new("kill").args(["-HUP", master.trim()]).status().unwrap().success());
         }
         String::from_utf8_lossy(&killed.stdout).trim().parse().unwrap()

@@ -6,12 +6,14 @@
 mod files;
 mod objects;
 mod place;
+mod refused;
 
 use std::collections::{HashMap, HashSet};
 
 pub use self::files::{relative_path, resource_path};
 pub use self::objects::form_of;
 pub use self::place::{find, home_of, wanted};
+pub use self::refused::name_refused;
 use super::Filled;
 use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, Row, Status};
 use super::plan::{Part, Route, part_of};
