@@ -199,7 +199,7 @@ fn on_every_difficult_server_the_forecast_for_calendars_contacts_and_files_is_th
         "",
         "locked=4+",
         "http-busy=5+",
-        "cut-put=5+",
+        "cut-put=5+,cut-make=2+",
         "no-note-collections",
         "drop-property=COLOR,drop-property=GEO,drop-property=URL",
         "drop-property=VALARM",

@@ -313,7 +313,7 @@ fn connections_cut_anywhere_leave_no_gap_and_no_double() {
     let Some(server) = Server::start("radicale", &[]) else { return };
     let (job, direct) = (Job::new(), Target::radicale(&server));
     job.plan(&direct, "own");
-    let cuts: Vec<u64> = (0..24).map(|_| 300 + random.below(2500)).collect();
+    let cuts: Vec<u64> = (0..60).map(|_| 300 + random.below(2500)).collect();
     let proxy = Proxy::start(direct.port, cuts);
     job.goes_over(&proxy, &direct);
     for _ in 0..8 {
@@ -449,7 +449,7 @@ fn to_a_stand_in(difficult: &str) -> (Job, StandIn, Target) {
 
 #[test]
 fn a_difficult_stand_in_gets_everything_once_and_sends_no_invitation() {
-    let (job, server, target) = to_a_stand_in("cut-put=3+, locked=7+, http-busy=31+");
+    let (job, server, target) = to_a_stand_in("cut-put=3+, cut-make=2+, locked=7+, http-busy=31+");
     let states = job.states();
     assert!(["changed", "missing", "extra", "duplicate"].iter().all(|state| !states.contains_key(*state)), "{states:?}");
     let (code, said) = job.checked(&target, &job.path("new.csv"));

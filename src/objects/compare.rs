@@ -19,6 +19,8 @@ pub enum Rule {
     Order,
     /// Escapes, encodings, case of names, lists in one line or several.
     Written,
+    /// What was written against the rules and says the same when it is mended.
+    Mended,
     /// Properties that say nothing came or went.
     Empty,
     /// What the one who stores an object sets: PRODID, DTSTAMP, LAST-MODIFIED, REV.
@@ -50,6 +52,9 @@ impl Rule {
             Rule::LineEnds => "lines are folded or end otherwise (RFC 5545 3.1)",
             Rule::Order => "properties stand in another order",
             Rule::Written => "values are written otherwise: escapes, encodings, case of names, lists, defaults, units of time",
+            Rule::Mended => {
+                "what was against the rules is mended: VALUE of a date, spaces around numbers, dates and identifiers, backslashes in addresses"
+            }
             Rule::Empty => "properties that say nothing came or went",
             Rule::Stamps => "PRODID, DTSTAMP, LAST-MODIFIED or REV were set by the server that stores it",
             Rule::ZoneByName => "a time zone of the IANA database goes by its name (RFC 7809)",
@@ -178,6 +183,10 @@ impl Finding {
         let all = |component| meanings(component).into_iter().map(|m| (m.clone(), m)).collect();
         let (mut left, mut right) = unpaired::<Meaning, Meaning>(all(expected), all(found));
         left.retain(|m| self.excuse(m, expected, true, &right).map(|rule| self.by(rule)).is_none());
+        left.retain(|m| {
+            let mended = right.iter().position(|found| m.is_mended_in(found)).map(|at| right.remove(at));
+            mended.map(|_| self.by(Rule::Mended)).is_none()
+        });
         let lost: Vec<Meaning> = left.clone();
         right.retain(|m| self.excuse(m, expected, false, &lost).map(|rule| self.by(rule)).is_none());
         for gone in left {
@@ -328,6 +337,39 @@ mod tests {
         equivalent(&card("N:Doe;J;;;\r\n"), &card("N:Doe;J\r\n"), Rule::Written);
         equivalent(&card("NOTE:\r\n"), &card(""), Rule::Empty);
         equivalent(&card("PHOTO;ENCODING=b:aGFs\r\n bG8=\r\n"), &card("PHOTO;ENCODING=BASE64:aGFsbG8=\r\n"), Rule::Written);
+    }
+
+    #[test]
+    fn what_is_against_the_rules_and_mended_says_the_same() {
+        for (a, b) in [
+            ("DTSTART;TZID=US/Eastern:20060102", "DTSTART;TZID=US/Eastern;VALUE=DATE:20060102"),
+            ("DTEND;VALUE=DATE:20060102T100000", "DTEND:20060102T100000"),
+            ("DTSTART:20060102T100000 ", "DTSTART:20060102T100000"),
+            ("SEQUENCE: 2", "SEQUENCE:2"),
+            ("EXDATE:20060102,20060103", "EXDATE;VALUE=DATE:20060102,20060103"),
+        ] {
+            equivalent(&event(&format!("{a}\r\n")), &event(&format!("{b}\r\n")), Rule::Mended);
+            changed(&event(&format!("{b}\r\n")), &event(&format!("{a}\r\n")));
+        }
+        equivalent(&card("URL:http\\://a.example/\r\n"), &card("URL:http://a.example/\r\n"), Rule::Mended);
+        equivalent(&card("GEO:geo:1.5\\;2.5\r\n"), &card("GEO:geo:1.5;2.5\r\n"), Rule::Mended);
+        changed(&event("SUMMARY: a\r\n"), &event("SUMMARY:a\r\n"));
+        changed(&event("DTSTART:20060102\r\n"), &event("DTSTART;VALUE=DATE:20060103\r\n"));
+        equivalent(&card("PHOTO;BASE64:\r\n  aGFs\r\n  bG8=\r\n"), &card("PHOTO;TYPE=BASE64: aGFs bG8=\r\n"), Rule::Written);
+    }
+
+    #[test]
+    fn what_looks_alike_is_shown_with_what_tells_it_apart() {
+        let shown = |a: &str, b: &str| match compare(card(a).as_bytes(), card(b).as_bytes()) {
+            Likeness::Changed(changes) => (changes[0].expected.clone().unwrap(), changes[0].found.clone().unwrap()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            shown("N:Doe;J;;;Jr.,M.D.\r\n", "N:Doe;J;;;Jr.\\,M.D.\r\n"),
+            ("Doe;J;;;Jr.,M.D.".into(), "Doe;J;;;Jr.\\,M.D.".into())
+        );
+        let (was, is) = shown("EMAIL;PID=4.2,5.1:a@b\r\n", "EMAIL;PID=\"4.2,5.1\":a@b\r\n");
+        assert_eq!((was.as_str(), is.as_str()), (";PID=4.2,5.1:a@b", ";PID=\"4.2,5.1\":a@b"));
     }
 
     #[test]

@@ -55,6 +55,13 @@ const WORDS: &[&str] = &[
     "CHARSET",
 ];
 
+/// The encoding of vCard 2.1, which stands without a name there; some servers take it for a TYPE.
+const BASE64: &str = "BASE64";
+/// Properties whose values are dates, with a time or without.
+const DATES: &[&str] = &["DTSTART", "DTEND", "DUE", "RECURRENCE-ID", "EXDATE", "RDATE"];
+/// Other properties whose values have no spaces at their ends.
+const TOKENS: &[&str] = &["UID", "SEQUENCE", "PRIORITY", "PERCENT-COMPLETE", "STATUS", "CLASS", "TRANSP", "CREATED", "COMPLETED"];
+
 pub(super) fn is_uri(name: &str) -> bool {
     NOT_TEXT.contains(&name)
 }
@@ -71,9 +78,10 @@ pub(super) enum Decoded {
 
 /// Undoes the transfer encoding of a value; `None` for one that is not read.
 pub(super) fn decoded(property: &Property) -> Option<Decoded> {
-    let encoding = property.param("ENCODING").next().unwrap_or_default().to_ascii_uppercase();
+    let base64_as_type = property.param("TYPE").find(|value| value.eq_ignore_ascii_case(BASE64));
+    let encoding = property.param("ENCODING").next().or(base64_as_type).unwrap_or_default().to_ascii_uppercase();
     match encoding.as_str() {
-        "B" | "BASE64" => {
+        "B" | BASE64 => {
             let compact: String = property.value.chars().filter(|c| !c.is_ascii_whitespace()).collect();
             let engine = base64::engine::GeneralPurpose::new(
                 &base64::alphabet::STANDARD,
@@ -129,6 +137,29 @@ impl Meaning {
         })]
     }
 
+    /// Is `found` what this says, with what is against the rules mended: a date's VALUE as the date is written, no spaces around what is no
+    /// text, no backslashes in an address that need none?
+    pub fn is_mended_in(&self, found: &Meaning) -> bool {
+        let name = self.name.as_str();
+        let (Value::Text(text), Value::Text(now), true) = (&self.value, &found.value, name == found.name) else { return false };
+        let (is_date, mut params, text) = (DATES.contains(&name), self.params.clone(), text.trim());
+        let value = if is_date {
+            params.remove("VALUE");
+            let form = if text.contains('/') { "PERIOD" } else { "DATE" };
+            if !text.contains('T') || form == "PERIOD" {
+                params.insert("VALUE".to_owned(), BTreeSet::from([form.to_owned()]));
+            }
+            text.to_owned()
+        } else if TOKENS.contains(&name) {
+            text.to_owned()
+        } else if is_uri(name) || name == "GEO" {
+            unescaped(text)
+        } else {
+            return false;
+        };
+        (self.group == found.group) && params == found.params && value == *now
+    }
+
     /// Does it say nothing?
     pub fn is_empty(&self) -> bool {
         match &self.value {
@@ -143,13 +174,16 @@ impl Meaning {
         const MOST: usize = 120;
         let value = match &self.value {
             Value::Text(text) => text.clone(),
-            Value::Parts(parts) => parts.iter().map(|p| p.join(",")).collect::<Vec<_>>().join(";"),
+            Value::Parts(parts) => {
+                let escaped = |value: &String| value.replace(',', "\\,").replace(';', "\\;");
+                parts.iter().map(|p| p.iter().map(escaped).collect::<Vec<_>>().join(",")).collect::<Vec<_>>().join(";")
+            }
             Value::Bytes(digest, n) => format!("{n} bytes, sha256 {}", digest.short()),
         };
         let params: String = self
             .params
             .iter()
-            .map(|(name, values)| format!(";{name}={}", values.iter().cloned().collect::<Vec<_>>().join(",")))
+            .map(|(name, values)| format!(";{name}={}", values.iter().map(quoted).collect::<Vec<_>>().join(",")))
             .collect();
         let all = if params.is_empty() { value } else { format!("{params}:{value}") };
         let mut cut: String = all.chars().take(MOST).collect();
@@ -158,6 +192,11 @@ impl Meaning {
         }
         crate::model::printable(&cut)
     }
+}
+
+/// A parameter's value as it must be written.
+fn quoted(value: &String) -> String {
+    if value.contains([',', ';', ':']) { format!("\"{value}\"") } else { value.clone() }
 }
 
 fn params(property: &Property) -> BTreeMap<String, BTreeSet<String>> {
@@ -170,6 +209,9 @@ fn params(property: &Property) -> BTreeMap<String, BTreeSet<String>> {
         let word = WORDS.contains(&name.as_str());
         for value in values.iter().flat_map(|v| if word { v.split(',').collect() } else { vec![v.as_str()] }) {
             let value = if word { value.trim().to_ascii_uppercase() } else { value.to_owned() };
+            if name == "TYPE" && value == BASE64 {
+                continue;
+            }
             // A date is a date because this says so; other types are those that the property has anyway, or plain to see.
             if name != "VALUE" || matches!(value.as_str(), "DATE" | "PERIOD") {
                 params.entry(name.clone()).or_default().insert(value);

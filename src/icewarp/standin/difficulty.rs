@@ -75,6 +75,7 @@ tallies!(
     cut_reply,
     cut_append,
     cut_put,
+    cut_make,
     append_refused,
     http_busy,
     api_zero,
@@ -169,6 +170,8 @@ pub struct Difficulties {
     pub cut_append: Option<Nth>,
     /// DAV: a PUT is carried out and the connection lost before the reply.
     pub cut_put: Option<Nth>,
+    /// DAV: a collection is made and the connection lost before the reply.
+    pub cut_make: Option<Nth>,
     /// IMAP: an APPEND is answered `NO [LIMIT]`; nothing is stored.
     pub append_refused: Option<Nth>,
     /// Of the messages appended, this one's bytes are changed.
@@ -192,7 +195,7 @@ impl Difficulties {
     pub const NAMES: &str = "no-uidplus, no-multiappend, no-literal-plus, no-special-use, no-xlist, no-move, no-keywords, no-admin-login, \
         no-plain, foreign-folders, czech, german, no-password-policy, postmaster-taken, no-note-collections, invites; with a number: \
         appends-per-minute, max-message, max-body (bytes), quota (kB), licence, domain-accounts, password-length, session-requests, lag, \
-        tarpit (ms); with N for the N-th or N+ for every N-th: cut-command, cut-literal, cut-reply, cut-append, cut-put, append-refused, \
+        tarpit (ms); with N for the N-th or N+ for every N-th: cut-command, cut-literal, cut-reply, cut-append, cut-put, cut-make, append-refused, \
         api-zero, http-busy, made-up-etag, locked, alter-message, alter-date, lose-flag, duplicate, drop-message, alter-item, drop-item; \
         with a name, repeatable: drop-property";
 
@@ -267,6 +270,7 @@ impl Difficulties {
             "cut-reply" => &mut self.cut_reply,
             "cut-append" => &mut self.cut_append,
             "cut-put" => &mut self.cut_put,
+            "cut-make" => &mut self.cut_make,
             "append-refused" => &mut self.append_refused,
             "api-zero" => &mut self.api_zero,
             "http-busy" => &mut self.http_busy,

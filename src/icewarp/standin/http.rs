@@ -119,7 +119,13 @@ async fn answer(world: Arc<World>, request: Request<Incoming>) -> Result<Reply, 
     };
     let Some(body) = at_most(body, most).await else { return Ok(status(StatusCode::PAYLOAD_TOO_LARGE)) };
     let reply = dav::answer(&world, &user, &head, &body);
-    if head.method == hyper::Method::PUT && world.tallies.cut_put.strikes(world.difficulties.cut_put) {
+    let (tallies, difficulties) = (&world.tallies, &world.difficulties);
+    let is_cut = match head.method.as_str() {
+        "PUT" => tallies.cut_put.strikes(difficulties.cut_put),
+        "MKCOL" | "MKCALENDAR" => tallies.cut_make.strikes(difficulties.cut_make),
+        _ => false,
+    };
+    if is_cut {
         return Err(Cut);
     }
     Ok::<_, Infallible>(reply).map_err(|never| match never {})

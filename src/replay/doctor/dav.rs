@@ -54,13 +54,17 @@ const SEMICOLONS: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//floe//doct
     DTSTAMP:20240101T000000Z\r\nDTSTART:20240301T090000Z\r\nDTEND:20240301T100000Z\r\nSUMMARY:floe; doctor\r\nLOCATION:a;b\r\n\
     DESCRIPTION:a;b\r\nURL:https://floe.invalid/?a;b\r\nATTACH:https://floe.invalid/attached?a;b\r\nX-FLOE-PROBE:a;b\r\nEND:VEVENT\r\n\
     END:VCALENDAR\r\n";
-const CARD_COMMAS: &str = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:floe-probe-card-commas\r\nN:Doctor;Floe;;;\r\nFN:Floe Doctor\r\nNICKNAME:doc,dok\r\n\
-    TEL:+1 555 0100,1\r\nEMAIL:probe,floe@floe.invalid\r\nURL:https://floe.invalid/?a,b\r\nIMPP:x:a,b\r\nLABEL:a,b\r\nX-FLOE-PROBE:a,b\r\n\
+const CARD_COMMAS: &str = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:floe-probe-card-commas\r\nN:Doctor;Floe;A,B;;\r\nFN:Floe Doctor\r\nNICKNAME:doc,dok\r\n\
+    ADR:;;Street 1,Yard 2;Town;;1;Country\r\nTEL:+1 555 0100,1\r\nEMAIL:probe,floe@floe.invalid\r\nURL:https://floe.invalid/?a,b\r\nIMPP:x:a,b\r\nLABEL:a,b\r\nX-FLOE-PROBE:a,b\r\n\
     END:VCARD\r\n";
 const CARD_ESCAPED: &str = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:floe-probe-card-escaped\r\nN:Doctor\\, X;Floe;;;\r\nFN:Floe Doctor\r\n\
     ADR:;;Street 1\\, back;Town;;1;Country\r\nNICKNAME:doc\\, dok\r\nCATEGORIES:ONE\\, TWO\r\nX-FLOE-PROBE:a\\,b\r\nEND:VCARD\r\n";
 const CARD_SEMICOLONS: &str = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:floe-probe-card-semicolons\r\nN:Doctor;Floe;;;\r\nFN:Floe; Doctor\r\n\
     NOTE:a;b\r\nTEL:+1 555 0100;1\r\nURL:https://floe.invalid/?a;b\r\nIMPP:x:a;b\r\nX-FLOE-PROBE:a;b\r\nEND:VCARD\r\n";
+/// Pictures and the like as URIs of their own bytes, as cards of version 4.0 have them.
+const CARD_DATA: &str = "BEGIN:VCARD\r\nVERSION:4.0\r\nUID:floe-probe-card-data\r\nN:Doctor;Floe;;;\r\nFN:Floe Doctor\r\n\
+    PHOTO:data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAACAkQBADs=\r\nLOGO:data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAACAkQBADs=\r\n\
+    SOUND:data:audio/basic;base64,AA==\r\nKEY:data:application/pgp-keys;base64,AA==\r\nEND:VCARD\r\n";
 const SPACES: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//floe//doctor//EN\r\nBEGIN:VEVENT\r\nUID:floe-probe-spaces\r\n\
     DTSTAMP:20240101T000000Z\r\nDTSTART:20240301T090000Z\r\nDTEND:20240301T100000Z\r\nSUMMARY: floe doctor \r\nLOCATION: here \r\n\
     DESCRIPTION: text \r\nCOMMENT: text \r\nCATEGORIES: ONE \r\nCONTACT: somebody \r\nURL: https://floe.invalid/ \r\n\
@@ -77,6 +81,7 @@ const MARKED: &[(&str, Mark)] = &[
     (CARD_COMMAS, Mark::Comma),
     (CARD_ESCAPED, Mark::EscapedComma),
     (CARD_SEMICOLONS, Mark::Semicolon),
+    (CARD_DATA, Mark::Semicolon),
     (SPACES, Mark::OuterSpace),
     (TASK_SPACES, Mark::OuterSpace),
     (CARD_SPACES, Mark::OuterSpace),
@@ -99,6 +104,7 @@ const TRIES: &[(Part, &str, &str, &str)] = &[
     (Part::Contacts, "commas.vcf", "text/vcard; charset=utf-8", CARD_COMMAS),
     (Part::Contacts, "escaped.vcf", "text/vcard; charset=utf-8", CARD_ESCAPED),
     (Part::Contacts, "semicolons.vcf", "text/vcard; charset=utf-8", CARD_SEMICOLONS),
+    (Part::Contacts, "data.vcf", "text/vcard; charset=utf-8", CARD_DATA),
     (Part::Contacts, "spaces.vcf", "text/vcard; charset=utf-8", CARD_SPACES),
     (Part::Files, "probe.txt", "text/plain", "floe doctor\n"),
 ];
@@ -267,7 +273,7 @@ impl Look {
         }
         let Some(back) = back else {
             let why = put.map_or_else(|e| e, |_| "it said so, and nothing is there".to_owned());
-            if body == CARD_4 {
+            if matches!(body, CARD_4 | CARD_DATA) {
                 self.sheet.card_4 = Fate::Refused;
             } else if body == ENDLESS {
                 self.sheet.event_without_end = Fate::Refused;

@@ -64,11 +64,16 @@ fn candidates(home: &str, to: &[String]) -> [String; 2] {
 pub fn find(client: &mut Client, homes: &Homes, part: Part, to: &[String]) -> Result<Option<String>> {
     let home = home(homes, part)?;
     for path in candidates(home, to) {
-        if client.collection(&path)?.is_some_and(|c| takes(&c, part)) {
+        if is_place(client, &path, part)? {
             return Ok(Some(path));
         }
     }
     Ok(None)
+}
+
+/// Is there a folder that takes that part?
+fn is_place(client: &mut Client, path: &str, part: Part) -> Result<bool> {
+    Ok(client.collection(path)?.is_some_and(|collection| takes(&collection, part)))
 }
 
 pub(super) fn find_or_make(
@@ -80,7 +85,7 @@ pub(super) fn find_or_make(
     before: Option<&str>,
 ) -> Result<Place> {
     if let Some(path) = before
-        && client.collection(path)?.is_some_and(|c| takes(&c, part))
+        && is_place(client, path, part)?
     {
         return Ok(Place { path: path.to_owned(), is_new: false });
     }
@@ -109,15 +114,16 @@ pub(super) fn find_or_make(
     let made = match client.make(&plain, &new) {
         // Many servers take fewer names than people give; the name to show can be any.
         Err(e) if e.kind() == Kind::Refused && part != Part::Files => client.make(&safe, &new).map(|_| safe),
-        // A folder of another kind has the name, such as the user's own notes that of a calendar of journals.
-        Ok(Made::Exists) if part != Part::Files => client.make(&safe, &new).map(|_| safe),
+        // A folder of another kind has the name, such as the user's own notes that of a calendar of journals; or it was made just now, and the
+        // line broke before the server could say so.
+        Ok(Made::Exists) if part != Part::Files && !is_place(client, &plain, part)? => client.make(&safe, &new).map(|_| safe),
         made => made.map(|_| plain),
     };
     let path = made.map_err(|e| e.hint("the folder may be there with other things in it: give another name in the plan"))?;
-    match client.collection(&path)? {
-        Some(collection) if takes(&collection, part) => Ok(Place { path, is_new: true }),
-        _ => Err(Error::new(Kind::Refused, format!("the server made a folder that takes no {part}")).with("path", path)),
+    if is_place(client, &path, part)? {
+        return Ok(Place { path, is_new: true });
     }
+    Err(Error::new(Kind::Refused, format!("the server made a folder that takes no {part}")).with("path", path))
 }
 
 #[cfg(test)]
