@@ -259,6 +259,9 @@ fn tell_dav(dav: &DavSheet, out: &mut Output<'_>) -> Result<()> {
     if dav.event_without_end == Fate::Refused {
         out.line(format_args!("refused   events with neither end nor duration"))?;
     }
+    if dav.event_of_no_length == Fate::Refused {
+        out.line(format_args!("refused   events that end when they begin"))?;
+    }
     if dav.one_uid_each {
         out.line(format_args!("refused   a second calendar's event, task or journal of the same UID: it stays in the archive"))?;
     }

@@ -176,11 +176,23 @@ pub fn uid_of(bytes: &[u8]) -> Option<String> {
 
 /// Does an event at a time of day have neither end nor duration?
 pub fn has_endless_event(bytes: &[u8]) -> bool {
-    let Some(lines) = content_lines(&text_of(bytes)) else { return false };
-    components(&lines).iter().flat_map(|top| &top.components).filter(|c| c.name == "VEVENT").any(|event| {
+    has_event(bytes, |event| {
         let timed = event.property("DTSTART").is_some_and(|p| p.param("VALUE").all(|v| !v.eq_ignore_ascii_case("DATE")));
         timed && event.property("DTEND").is_none() && event.property("DURATION").is_none()
     })
+}
+
+/// Does an event end when it begins?
+pub fn has_event_of_no_length(bytes: &[u8]) -> bool {
+    let moment = |event: &Component, name| {
+        event.property(name).map(|p| (p.value.trim().to_owned(), p.param("TZID").next().map(str::to_owned)))
+    };
+    has_event(bytes, |event| moment(event, "DTSTART").is_some_and(|start| moment(event, "DTEND") == Some(start)))
+}
+
+fn has_event(bytes: &[u8], is: impl Fn(&Component) -> bool) -> bool {
+    let Some(lines) = content_lines(&text_of(bytes)) else { return false };
+    components(&lines).iter().flat_map(|top| &top.components).any(|component| component.name == "VEVENT" && is(component))
 }
 
 #[cfg(test)]
@@ -210,6 +222,17 @@ mod tests {
         assert_eq!(uid_of(text).as_deref(), Some("a"));
         assert_eq!(uid_of(b"BEGIN:VCARD\rUID:b\rEND:VCARD\r").as_deref(), Some("b"));
         assert_eq!(uid_of(b"\xff\xfe"), None);
+    }
+
+    #[test]
+    fn events_without_length_are_known() {
+        let event = |inside: &str| format!("BEGIN:VCALENDAR\nBEGIN:VEVENT\n{inside}END:VEVENT\nEND:VCALENDAR\n").into_bytes();
+        assert!(has_event_of_no_length(&event("DTSTART:20240101T100000Z\nDTEND:20240101T100000Z\n")));
+        assert!(has_event_of_no_length(&event("DTSTART;VALUE=DATE:20240101\nDTEND;VALUE=DATE:20240101\n")));
+        assert!(!has_event_of_no_length(&event("DTSTART;TZID=a:20240101T100000\nDTEND;TZID=b:20240101T100000\n")));
+        assert!(!has_event_of_no_length(&event("DTSTART:20240101T100000Z\n")));
+        assert!(has_endless_event(&event("DTSTART:20240101T100000Z\n")));
+        assert!(!has_endless_event(&event("DTSTART;VALUE=DATE:20240101\n")));
     }
 
     #[test]

@@ -11,6 +11,6 @@ mod note;
 mod value;
 
 pub use compare::{Likeness, PropertyChange, Rule, compare};
-pub use content::{has_endless_event, uid_of};
+pub use content::{has_endless_event, has_event_of_no_length, uid_of};
 pub use fit::{Fitted, fit};
 pub use marks::{Mark, properties_with};

@@ -169,6 +169,9 @@ pub struct DavSheet {
     /// What becomes of events at a time of day with neither end nor duration (RFC 5545 3.6.1).
     #[serde(default)]
     pub event_without_end: Fate,
+    /// What becomes of events that end when they begin, which the RFC forbids and programs write.
+    #[serde(default)]
+    pub event_of_no_length: Fate,
     /// Are modification times of files kept?
     #[serde(default)]
     pub keeps_file_times: bool,

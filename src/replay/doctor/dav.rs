@@ -21,11 +21,14 @@ const EVENT: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//floe//doctor//E
     EXDATE;TZID=Floe/Probe:20240308T090000\r\nSUMMARY:floe doctor\r\nDESCRIPTION:one\\ntwo\\, three\r\nLOCATION:here\r\n\
     CATEGORIES:ONE,TWO\r\nCLASS:PRIVATE\r\nPRIORITY:5\r\nSEQUENCE:2\r\nSTATUS:CONFIRMED\r\nTRANSP:TRANSPARENT\r\nGEO:50.5;14.5\r\n\
     URL:https://floe.invalid/event\r\nCOMMENT:a comment\r\nCONTACT:somebody\r\nCOLOR:red\r\nRELATED-TO:floe-probe-other\r\n\
-    X-FLOE-PROBE;X-PARAM=a:b\r\nATTACH:https://floe.invalid/attached\r\nBEGIN:VALARM\r\nACTION:DISPLAY\r\nDESCRIPTION:alarm\r\n\
+    CONFERENCE;VALUE=URI;FEATURE=AUDIO,VIDEO;LABEL=call:https://floe.invalid/call\r\nX-FLOE-PROBE;X-PARAM=a:b\r\nATTACH:https://floe.invalid/attached\r\nBEGIN:VALARM\r\nACTION:DISPLAY\r\nDESCRIPTION:alarm\r\n\
     TRIGGER:-PT15M\r\nEND:VALARM\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
 /// An event that ends as it begins (RFC 5545 3.6.1), which Cyrus does not take.
 const ENDLESS: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//floe//doctor//EN\r\nBEGIN:VEVENT\r\nUID:floe-probe-endless\r\n\
     DTSTAMP:20240101T000000Z\r\nDTSTART:20240301T090000Z\r\nSUMMARY:floe doctor\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
+/// An event that ends when it begins, such as calendars of holidays and reminders have.
+const NO_LENGTH: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//floe//doctor//EN\r\nBEGIN:VEVENT\r\nUID:floe-probe-no-length\r\n\
+    DTSTAMP:20240101T000000Z\r\nDTSTART:20240301T090000Z\r\nDTEND:20240301T090000Z\r\nSUMMARY:floe doctor\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
 const TASK: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//floe//doctor//EN\r\nBEGIN:VTODO\r\nUID:floe-probe-task\r\n\
     DTSTAMP:20240101T000000Z\r\nDUE;VALUE=DATE:20240301\r\nSUMMARY:floe doctor\r\nDESCRIPTION:text\r\nPRIORITY:1\r\n\
     PERCENT-COMPLETE:40\r\nSTATUS:IN-PROCESS\r\nCATEGORIES:ONE\r\nX-FLOE-PROBE:b\r\nEND:VTODO\r\nEND:VCALENDAR\r\n";
@@ -41,6 +44,8 @@ const CARD: &str = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:floe-probe-card\r\nN:Docto
     END:VCARD\r\n";
 const CARD_4: &str = "BEGIN:VCARD\r\nVERSION:4.0\r\nUID:floe-probe-card-4\r\nN:Doctor;Floe;;;\r\nFN:Floe Doctor\r\nKIND:individual\r\n\
     ANNIVERSARY:20090808\r\nGENDER:O\r\nLANG:de\r\nRELATED;TYPE=friend:urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6\r\nEND:VCARD\r\n";
+const CARD_GROUP: &str = "BEGIN:VCARD\r\nVERSION:4.0\r\nUID:floe-probe-card-group\r\nN:Doctors;;;;\r\nFN:Floe Doctors\r\nKIND:group\r\n\
+    MEMBER:urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6\r\nEND:VCARD\r\n";
 
 /// Objects with marks in values at which servers are known to lose some of them. A text's comma is escaped before it is sent, so it is not
 /// tried.
@@ -91,6 +96,7 @@ const MARKED: &[(&str, Mark)] = &[
 const TRIES: &[(Part, &str, &str, &str)] = &[
     (Part::Events, "probe.ics", "text/calendar; charset=utf-8", EVENT),
     (Part::Events, "endless.ics", "text/calendar; charset=utf-8", ENDLESS),
+    (Part::Events, "moment.ics", "text/calendar; charset=utf-8", NO_LENGTH),
     (Part::Events, "commas.ics", "text/calendar; charset=utf-8", COMMAS),
     (Part::Events, "escaped.ics", "text/calendar; charset=utf-8", ESCAPED_COMMAS),
     (Part::Events, "semicolons.ics", "text/calendar; charset=utf-8", SEMICOLONS),
@@ -101,6 +107,7 @@ const TRIES: &[(Part, &str, &str, &str)] = &[
     (Part::Notes, "probe.vnt", "text/x-vnote; charset=utf-8", NOTE),
     (Part::Contacts, "probe.vcf", "text/vcard; charset=utf-8", CARD),
     (Part::Contacts, "probe4.vcf", "text/vcard; charset=utf-8", CARD_4),
+    (Part::Contacts, "group.vcf", "text/vcard; charset=utf-8", CARD_GROUP),
     (Part::Contacts, "commas.vcf", "text/vcard; charset=utf-8", CARD_COMMAS),
     (Part::Contacts, "escaped.vcf", "text/vcard; charset=utf-8", CARD_ESCAPED),
     (Part::Contacts, "semicolons.vcf", "text/vcard; charset=utf-8", CARD_SEMICOLONS),
@@ -273,10 +280,12 @@ impl Look {
         }
         let Some(back) = back else {
             let why = put.map_or_else(|e| e, |_| "it said so, and nothing is there".to_owned());
-            if matches!(body, CARD_4 | CARD_DATA) {
+            if matches!(body, CARD_4 | CARD_GROUP | CARD_DATA) {
                 self.sheet.card_4 = Fate::Refused;
             } else if body == ENDLESS {
                 self.sheet.event_without_end = Fate::Refused;
+            } else if body == NO_LENGTH {
+                self.sheet.event_of_no_length = Fate::Refused;
             } else {
                 self.unknown.push(format!("{part}: the server did not store one: {}", printable(&why)));
             }

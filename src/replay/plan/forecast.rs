@@ -11,7 +11,7 @@ use crate::archive::{Archive, CollectionEntry, Snapshot};
 use crate::error::Result;
 use crate::imap::is_keyword;
 use crate::model::{CollectionHead, CollectionPath, Digest, Placement};
-use crate::objects::{Rule, fit, has_endless_event, properties_with};
+use crate::objects::{Rule, fit, has_endless_event, has_event_of_no_length, properties_with};
 use crate::replay::groupware::{LARGEST_OBJECT, name_of, relative_path};
 use crate::replay::sheet::{DavSheet, Fate, MailSheet, Oddity, Sheet};
 
@@ -370,6 +370,9 @@ fn of_entry(bytes: &[u8], largest: Option<u64>, dav: &DavSheet) -> Vec<(Cause, S
     }
     if dav.event_without_end == Fate::Refused && has_endless_event(bytes) {
         return vec![(Cause::ContentRefused, "an event with neither end nor duration".to_owned())];
+    }
+    if dav.event_of_no_length == Fate::Refused && has_event_of_no_length(bytes) {
+        return vec![(Cause::ContentRefused, "an event that ends when it begins".to_owned())];
     }
     let mut found = Vec::new();
     if !fitted.rules.is_empty() {
