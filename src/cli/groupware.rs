@@ -63,13 +63,15 @@ impl<'a> Dav<'a> {
     /// Says at once when a server that these accounts go to is not there at all; later it would be waited for.
     pub(super) fn reach(&self, imap: &Settings, accounts: &[&AccountPlan], wants: impl Fn(Part) -> bool) -> Result<()> {
         let mut parts = accounts.iter().flat_map(|a| &a.folders).filter(|f| !f.skip && wants(f.part)).map(|f| f.part);
-        let nobody = |e: Error| e.hint("look at the address in the plan, and whether a firewall lets it through");
+        let hinted = |e: Error, hint: &str| if e.kind() == Kind::Unreachable { e.hint(hint) } else { e };
         if parts.clone().any(|part| part == Part::Mail) {
-            Connection::reach(imap).map_err(nobody)?;
+            let hint = "look at the address in the plan, and whether a firewall lets it through";
+            Connection::reach(imap).map_err(|e| hinted(e, hint))?;
         }
         match &self.address {
             Some(address) if parts.any(|part| part != Part::Mail) => {
-                Client::reach(address, &self.access.trust()?).map_err(nobody)
+                let hint = "look at the address in the plan, and whether a firewall lets it through; mail alone goes with replay --only mail";
+                Client::reach(address, &self.access.trust()?).map_err(|e| hinted(e, hint))
             }
             _ => Ok(()),
         }

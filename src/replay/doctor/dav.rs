@@ -21,7 +21,7 @@ const EVENT: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//floe//doctor//E
     EXDATE;TZID=Floe/Probe:20240308T090000\r\nSUMMARY:floe doctor\r\nDESCRIPTION:one\\ntwo\\, three\r\nLOCATION:here\r\n\
     CATEGORIES:ONE,TWO\r\nCLASS:PRIVATE\r\nPRIORITY:5\r\nSEQUENCE:2\r\nSTATUS:CONFIRMED\r\nTRANSP:TRANSPARENT\r\nGEO:50.5;14.5\r\n\
     URL:https://floe.invalid/event\r\nCOMMENT:a comment\r\nCONTACT:somebody\r\nCOLOR:red\r\nRELATED-TO:floe-probe-other\r\n\
-    CONFERENCE;VALUE=URI;FEATURE=AUDIO,VIDEO;LABEL=call:https://floe.invalid/call\r\nX-FLOE-PROBE;X-PARAM=a:b\r\nATTACH:https://floe.invalid/attached\r\nBEGIN:VALARM\r\nACTION:DISPLAY\r\nDESCRIPTION:alarm\r\n\
+    CONFERENCE;VALUE=URI;FEATURE=AUDIO;LABEL=call:https://floe.invalid/call\r\nX-FLOE-PROBE;X-PARAM=a:b\r\nATTACH:https://floe.invalid/attached\r\nBEGIN:VALARM\r\nACTION:DISPLAY\r\nDESCRIPTION:alarm\r\n\
     TRIGGER:-PT15M\r\nEND:VALARM\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
 /// An event that ends as it begins (RFC 5545 3.6.1), which Cyrus does not take.
 const ENDLESS: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//floe//doctor//EN\r\nBEGIN:VEVENT\r\nUID:floe-probe-endless\r\n\
