@@ -149,10 +149,14 @@ fn at_most_keywords_are_lost(job: &Job, server: &Server) {
     assert!(found.iter().all(is_keyword), "{found:#?}");
 }
 
-fn differences(job: &Job) -> Vec<serde_json::Value> {
+fn items(job: &Job) -> Vec<serde_json::Value> {
     let text = fs::read_to_string(PathBuf::from(job.path("report")).join("items.jsonl")).unwrap();
-    let items = text.lines().map(|line| serde_json::from_str(line).unwrap());
-    items.filter(|item: &serde_json::Value| !matches!(item["state"].as_str(), Some("identical" | "equivalent"))).collect()
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn differences(job: &Job) -> Vec<serde_json::Value> {
+    let is_kept = |item: &serde_json::Value| matches!(item["state"].as_str(), Some("identical" | "equivalent"));
+    items(job).into_iter().filter(|item| !is_kept(item)).collect()
 }
 
 #[test]
@@ -171,9 +175,7 @@ fn the_fixtures_arrive_in_dovecot_and_in_cyrus() {
             let output = command.output().unwrap();
             assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
         }
-        let items = fs::read_to_string(PathBuf::from(job.path("report")).join("items.jsonl")).unwrap();
-        let items = items.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        let mail: Vec<_> = items.filter(|item| item["kind"] == "mail").collect();
+        let mail: Vec<_> = items(&job).into_iter().filter(|item| item["kind"] == "mail").collect();
         let states = |state: &str| mail.iter().filter(|item| item["state"] == state).count();
         // One has a NUL, which no server keeps, as the forecast says.
         let kept = (states("identical") + states("equivalent"), states("altered") + states("refused"));

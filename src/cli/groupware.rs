@@ -63,15 +63,16 @@ impl<'a> Dav<'a> {
     /// Says at once when a server that these accounts go to is not there at all; later it would be waited for.
     pub(super) fn reach(&self, imap: &Settings, accounts: &[&AccountPlan], wants: impl Fn(Part) -> bool) -> Result<()> {
         let mut parts = accounts.iter().flat_map(|a| &a.folders).filter(|f| !f.skip && wants(f.part)).map(|f| f.part);
-        let hinted = |e: Error, hint: &str| if e.kind() == Kind::Unreachable { e.hint(hint) } else { e };
+        let hinted = |e: Error, more: &str| match e.kind() {
+            Kind::Unreachable => e.hint(format!("look at the address in the plan, and whether a firewall lets it through{more}")),
+            _ => e,
+        };
         if parts.clone().any(|part| part == Part::Mail) {
-            let hint = "look at the address in the plan, and whether a firewall lets it through";
-            Connection::reach(imap).map_err(|e| hinted(e, hint))?;
+            Connection::reach(imap).map_err(|e| hinted(e, ""))?;
         }
         match &self.address {
             Some(address) if parts.any(|part| part != Part::Mail) => {
-                let hint = "look at the address in the plan, and whether a firewall lets it through; mail alone goes with replay --only mail";
-                Client::reach(address, &self.access.trust()?).map_err(|e| hinted(e, hint))
+                Client::reach(address, &self.access.trust()?).map_err(|e| hinted(e, "; mail alone goes with replay --only mail"))
             }
             _ => Ok(()),
         }

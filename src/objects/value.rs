@@ -142,13 +142,11 @@ impl Meaning {
     pub fn is_mended_in(&self, found: &Meaning) -> bool {
         let name = self.name.as_str();
         let (Value::Text(text), Value::Text(now), true) = (&self.value, &found.value, name == found.name) else { return false };
-        let (is_date, mut params, text) = (DATES.contains(&name), self.params.clone(), text.trim());
-        let value = if is_date {
+        let (mut params, text) = (self.params.clone(), text.trim());
+        let value = if DATES.contains(&name) {
             params.remove("VALUE");
-            let form = if text.contains('/') { "PERIOD" } else { "DATE" };
-            if !text.contains('T') || form == "PERIOD" {
-                params.insert("VALUE".to_owned(), BTreeSet::from([form.to_owned()]));
-            }
+            let form = if text.contains('/') { Some("PERIOD") } else { (!text.contains('T')).then_some("DATE") };
+            params.extend(form.map(|form| ("VALUE".to_owned(), BTreeSet::from([form.to_owned()]))));
             text.to_owned()
         } else if TOKENS.contains(&name) {
             text.to_owned()
@@ -157,7 +155,7 @@ impl Meaning {
         } else {
             return false;
         };
-        (self.group == found.group) && params == found.params && value == *now
+        self.group == found.group && params == found.params && value == *now
     }
 
     /// Does it say nothing?

@@ -8,6 +8,7 @@ pub mod journal;
 pub mod mail;
 pub mod plan;
 pub mod provision;
+mod refused;
 pub mod rules;
 pub mod sheet;
 

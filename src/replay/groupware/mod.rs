@@ -6,21 +6,20 @@
 mod files;
 mod objects;
 mod place;
-mod refused;
 
 use std::collections::{HashMap, HashSet};
 
 pub use self::files::{relative_path, resource_path};
 pub use self::objects::form_of;
 pub use self::place::{find, home_of, wanted};
-pub use self::refused::name_refused;
 use super::Filled;
 use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, Row, Status};
 use super::plan::{Part, Route, part_of};
+use super::refused::{exception, name_all};
 use crate::archive::{Archive, CollectionEntry};
 use crate::dav::{Client, Homes};
 use crate::error::{Error, Kind, Result};
-use crate::model::{CollectionHead, Digest, Exception, Outcome, Placement};
+use crate::model::{CollectionHead, Digest, Placement};
 use crate::monitor::Monitor;
 use crate::net::Pace;
 
@@ -46,6 +45,13 @@ pub struct DavJob<'a> {
     pub remove: bool,
     /// How fast.
     pub pace: &'a Pace,
+}
+
+impl<'a> DavJob<'a> {
+    /// By what the journal knows the folder.
+    fn name(&self) -> CollectionName<'a> {
+        CollectionName { route: self.route, part: self.part, path: &self.collection.head.path }
+    }
 }
 
 /// What an item is known by in its collection: the UID, the path of a file, or its digest. Another one of the same name is told apart by its
@@ -75,14 +81,28 @@ impl Names {
 /// # Errors
 /// As [`Archive::placements`].
 pub fn held(archive: &Archive, collection: &CollectionEntry, part: Part) -> Result<HashMap<Key, Digest>> {
-    let (mut names, mut held) = (Names::default(), HashMap::new());
-    archive.placements(collection, &mut |item| {
-        if part_of(collection.head.kind, item.component.as_deref()) == part {
-            held.insert(names.key(&name_of(part, &collection.head, &item)).0, item.sha256);
-        }
+    let mut held = HashMap::new();
+    keyed(archive, collection, part, &mut |key, item| {
+        held.insert(key, item.sha256);
         Ok(())
     })?;
     Ok(held)
+}
+
+/// Hands each item of a part over with its key.
+fn keyed(
+    archive: &Archive,
+    collection: &CollectionEntry,
+    part: Part,
+    each: &mut dyn FnMut(Key, Placement) -> Result<()>,
+) -> Result<()> {
+    let (head, mut names) = (&collection.head, Names::default());
+    archive.placements(collection, &mut |item| {
+        if part_of(head.kind, item.component.as_deref()) != part {
+            return Ok(());
+        }
+        each(names.key(&name_of(part, head, &item)).0, item)
+    })
 }
 
 /// Fills one folder; `filled` has what an attempt before this one did, which broke off.
@@ -103,10 +123,9 @@ pub fn fill(
     // Counted anew on every attempt is what it finds to be so.
     *filled = Filled { sent, claimed, bytes, restated, removed, ..Filled::default() };
     let head = &job.collection.head;
-    let name = CollectionName { route: job.route, part: job.part, path: &head.path };
-    let before = journal.find(name)?;
+    let before = journal.find(job.name())?;
     let place = place::find_or_make(client, homes, job.part, job.to, head, before.as_ref().map(|c| c.remote.as_str()))?;
-    let collection = journal.collection(name, &place.path)?;
+    let collection = journal.collection(job.name(), &place.path)?;
     let mut books = Books {
         job,
         journal,
@@ -126,6 +145,25 @@ pub fn fill(
     // What earlier attempts have sent or claimed is among it.
     filled.before = filled.before.saturating_sub(sent + claimed);
     Ok(())
+}
+
+/// Counts and names what stays behind of a folder that the target refuses with that error.
+///
+/// # Errors
+/// Those of archive and journal.
+pub fn name_refused(
+    archive: &Archive,
+    job: DavJob<'_>,
+    journal: &Journal,
+    filled: &mut Filled,
+    error: &Error,
+    monitor: &dyn Monitor,
+) -> Result<()> {
+    // An older form under the same name is not the item.
+    let is_before = |key: &Key, item: &Placement, there: Option<&Digest>| {
+        [there, job.since.and_then(|since| since.get(key))].contains(&Some(&item.sha256))
+    };
+    name_all(journal, job.name(), filled, error, monitor, is_before, |each| keyed(archive, job.collection, job.part, each))
 }
 
 /// The journal's view of the folder that is being filled, and the count.
@@ -273,14 +311,7 @@ impl Books<'_> {
     }
 
     fn tell(&self, item: &Placement, reason: &str, detail: String) {
-        self.monitor.exception(&Exception {
-            account: self.job.route.account.to_owned(),
-            collection: self.job.collection.head.path.to_string(),
-            source: item.source.clone(),
-            outcome: Outcome::Failed,
-            reason: reason.to_owned(),
-            detail,
-        });
+        self.monitor.exception(&exception(self.job.name(), item.source.clone(), reason, detail));
     }
 }
 

@@ -8,7 +8,6 @@ mod ahead;
 mod bytes;
 mod gone;
 mod late;
-mod refused;
 mod state;
 
 use std::collections::{HashMap, HashSet};
@@ -27,11 +26,12 @@ pub use self::state::state_of;
 use super::Filled;
 use super::journal::{Change, Collection, CollectionName, Journal, Key, Remote, Removing, Row, Status};
 use super::plan::{Part, Route};
+use super::refused::{exception, name_all};
 use crate::archive::{Archive, CollectionEntry};
 use crate::error::{Error, Kind, Result};
 use crate::imap::{Append, Body, Connection, Sent, Status as ServerStatus, Want, Way, Written, is_keyword};
 use crate::mime::CrlfWriter;
-use crate::model::{Digest, Exception, Outcome, Placement};
+use crate::model::{Digest, Placement};
 use crate::monitor::Monitor;
 use crate::net::{Pace, patiently};
 
@@ -103,21 +103,15 @@ pub fn fill(
         Ok(gone) => Ok((filled, Some(gone))),
         // The folder cannot be had; the others can.
         Err(e) if is_entered && matches!(e.kind(), Kind::Refused | Kind::Protocol) => {
-            Ok((refused::name_all(archive, job, journal, monitor, filled, &e)?, None))
+            let is_before = |key: &Key, _: &Placement, there: Option<&Digest>| {
+                there.is_some() || job.since.is_some_and(|since| since.contains_key(key))
+            };
+            name_all(journal, job.name(), &mut filled, &e, monitor, is_before, |each| {
+                archive.numbered_placements(job.collection, &mut |item, n| each(Key::of_item(&item.sha256, n), item))
+            })?;
+            Ok((filled, None))
         }
         Err(e) => Err(e),
-    }
-}
-
-/// Why an item stays behind.
-fn exception(job: &MailJob<'_>, item: Placement, reason: &str, detail: String) -> Exception {
-    Exception {
-        account: job.route.account.to_owned(),
-        collection: job.collection.head.path.to_string(),
-        source: item.source,
-        outcome: Outcome::Failed,
-        reason: reason.to_owned(),
-        detail,
     }
 }
 
@@ -577,7 +571,7 @@ impl<'a> Folder<'a> {
     }
 
     fn tell(&self, message: Message, reason: &str, detail: String) {
-        self.monitor.exception(&exception(&self.job, message.item, reason, detail));
+        self.monitor.exception(&exception(self.job.name(), message.item.source, reason, detail));
     }
 }
 
